@@ -1,0 +1,206 @@
+/* fastconv.h - the public C API: float32 kernels for convolution, pooling, GEMM, activations and recurrent layers.
+ *
+ * Plan, workspace, run: a plain descriptor is filled in, `fc_<op>_plan` validates it (the only call that can refuse),
+ * `fc_<op>_workspace_bytes` sizes the scratch the caller lends, and the run functions return void.
+ * Order of arguments everywhere: descriptor, inputs, outputs, workspace, context.
+ * Images are NHWC, sequences (time, batch, features); all arrays are dense unless a stride says otherwise.
+ * The library allocates nothing, prints nothing and keeps no state. A workspace is 64-byte aligned, used by one call at
+ * a time, and dead after it returns.
+ */
+#ifndef FASTCONV_H
+#define FASTCONV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ------------------------------------------------------------------------------------------- status and context */
+
+typedef enum fc_status { FC_OK, FC_BAD_GEOMETRY, FC_UNSUPPORTED, FC_UNKNOWN_ALGORITHM } fc_status;
+
+/* Why a plan refused: the argument, its values and the rule it breaks. The caller makes the sentence. */
+typedef struct fc_error {
+    const char *argument;
+    const char *rule;
+    int64_t values[4];
+    int count;
+} fc_error;
+
+typedef struct fc_kernels fc_kernels; /* the micro-kernels of one instruction set, see kernels/kernels.h */
+
+typedef struct fc_context {
+    const fc_kernels *kernels;
+    int num_threads;
+} fc_context;
+
+/* The instruction sets compiled in, best first; kernels are NULL where this CPU lacks them. */
+int fc_isa_count(void);
+const char *fc_isa_name(int index);
+const fc_kernels *fc_isa_kernels(int index);
+
+/* Threads: true if compiled with OpenMP; true in a child forked from a process (every call is serial there). */
+bool fc_has_openmp(void);
+bool fc_is_forked_child(void);
+
+/* Multiply-adds per iteration of the FMA peak loop; fc_fma_peak runs it on every thread of the context. */
+int64_t fc_fma_peak_flops(int64_t iterations, const fc_context *ctx);
+void fc_fma_peak(int64_t iterations, float *sink, const fc_context *ctx);
+
+/* --------------------------------------------------------------------------------------------------- activations */
+
+typedef enum fc_activation_kind {
+    FC_IDENTITY,
+    FC_RELU,
+    FC_RELU6,
+    FC_LEAKY_RELU,  /* alpha: negative slope */
+    FC_ELU,         /* alpha */
+    FC_SIGMOID,
+    FC_TANH,
+    FC_GELU,        /* exact: x * Phi(x) */
+    FC_GELU_TANH,   /* tanh approximation */
+    FC_SILU,
+    FC_HARDSWISH,
+    FC_HARDSIGMOID, /* clamp(x / 6 + 1 / 2, 0, 1) */
+    FC_SOFTPLUS,    /* alpha: beta, beta: threshold */
+    FC_ACTIVATION_COUNT
+} fc_activation_kind;
+
+typedef struct fc_activation {
+    fc_activation_kind kind;
+    float alpha, beta;
+} fc_activation;
+
+/* y[i] = f(x[i]); y may be x. */
+void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx);
+/* dx[i] = dy[i] * f'(...); `saved` is the output y for sigmoid and tanh, the input x for all others. dx may be dy. */
+void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
+                            const fc_context *ctx);
+
+/* Softmax over rows of `columns` contiguous elements; y may be x, dx may be dy. */
+void fc_softmax_forward(bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx);
+void fc_softmax_backward(bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
+                         const fc_context *ctx);
+
+/* ---------------------------------------------------------------------------------------------------------- GEMM */
+
+/* c[m][n] = activation(alpha * op(a)[m][k] * op(b)[k][n] + beta * c[m][n] + bias[n]); strides in elements.
+ * a is (m, k) or, transposed, (k, m); b is (k, n) or, transposed, (n, k). beta == 0 never reads c. */
+typedef struct fc_gemm {
+    int64_t m, n, k;
+    bool transpose_a, transpose_b;
+    int64_t a_stride, b_stride, c_stride;
+    float alpha, beta;
+    fc_activation activation;
+} fc_gemm;
+
+int64_t fc_gemm_workspace_bytes(const fc_gemm *gemm, const fc_context *ctx);
+void fc_gemm_run(const fc_gemm *gemm, const float *a, const float *b, const float *bias, float *c, void *workspace,
+                 const fc_context *ctx);
+
+/* --------------------------------------------------------------------------------------------------- convolution */
+
+typedef enum fc_conv2d_algorithm {
+    FC_CONV2D_AUTO,
+    FC_CONV2D_DIRECT,
+    FC_CONV2D_IM2COL,
+    FC_CONV2D_DEPTHWISE,
+    FC_CONV2D_ALGORITHM_COUNT
+} fc_conv2d_algorithm;
+
+typedef enum fc_pass { FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT, FC_PASS_COUNT } fc_pass;
+
+/* y[n][p][q][k] = bias[k] + sum over r, s, c of x[n][p*sh + r*dh - top][q*sw + s*dw - left][c] * w[k][c][r][s] */
+typedef struct fc_conv2d {
+    int64_t batch, in_channels, in_height, in_width;
+    int64_t out_channels, kernel_height, kernel_width;
+    int64_t stride_height, stride_width, dilation_height, dilation_width, groups;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    fc_activation activation;      /* applied to y by the forward pass */
+    fc_conv2d_algorithm algorithm; /* what was asked for; may be FC_CONV2D_AUTO */
+    int64_t out_height, out_width; /* filled by fc_conv2d_plan, as is: */
+    fc_conv2d_algorithm chosen[FC_PASS_COUNT];
+} fc_conv2d;
+
+fc_status fc_conv2d_plan(fc_conv2d *conv, fc_error *error);
+const char *fc_conv2d_algorithm_name(fc_conv2d_algorithm algorithm); /* NULL past the last */
+int64_t fc_conv2d_workspace_bytes(const fc_conv2d *conv, fc_pass pass, const fc_context *ctx);
+
+/* Forward takes packed weights: pack once where they do not change. Weights are (k, c/groups, r, s) as in PyTorch. */
+int64_t fc_conv2d_packed_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void fc_conv2d_pack(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
+void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias, float *y,
+                       void *workspace, const fc_context *ctx);
+void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
+                              const fc_context *ctx);
+/* dbias may be NULL. */
+void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
+                               void *workspace, const fc_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------------- pooling */
+
+typedef struct fc_pool2d {
+    int64_t batch, channels, in_height, in_width;
+    int64_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    bool ceil_mode, count_include_pad; /* the second for the average alone */
+    int64_t out_height, out_width;     /* filled by fc_pool2d_plan */
+} fc_pool2d;
+
+fc_status fc_pool2d_plan(fc_pool2d *pool, fc_error *error);
+/* indices (may be NULL): position h * in_width + w of the first maximum, or of the last NaN, in the input plane. */
+void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, const fc_context *ctx);
+void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
+                            const fc_context *ctx);
+/* True if every index lies in its own window: what the backward pass relies on. */
+bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices);
+void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx);
+void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------- normalisation */
+
+/* Batch norm over `rows` rows of `channels` contiguous channels: y = (x - mean) * inv_std * weight + bias.
+ * var is the biased variance; weight and bias may be NULL. */
+int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx);
+void fc_batch_norm_statistics(int64_t rows, int64_t channels, const float *x, float *mean, float *var, void *workspace,
+                              const fc_context *ctx);
+void fc_batch_norm_forward(int64_t rows, int64_t channels, const float *x, const float *mean, const float *inv_std,
+                           const float *weight, const float *bias, float *y, const fc_context *ctx);
+/* Training backward: mean and inv_std are those of the batch. dweight[c] = sum dy * xhat, dbias[c] = sum dy. */
+void fc_batch_norm_backward(int64_t rows, int64_t channels, const float *dy, const float *x, const float *mean,
+                            const float *inv_std, const float *weight, float *dx, float *dweight, float *dbias,
+                            void *workspace, const fc_context *ctx);
+
+/* ---------------------------------------------------------------------------------------------------- recurrence */
+
+typedef enum fc_rnn_kind { FC_RNN_TANH, FC_RNN_RELU, FC_LSTM, FC_GRU, FC_RNN_KIND_COUNT } fc_rnn_kind;
+
+/* One layer, one direction, over `steps` steps; gates in PyTorch's order (LSTM i f g o; GRU r z n, reset after the
+ * product). weight_ih (gates * hidden, input), weight_hh (gates * hidden, hidden), biases (gates * hidden) or NULL. */
+typedef struct fc_rnn {
+    fc_rnn_kind kind;
+    int64_t steps, batch, input, hidden;
+    bool reverse; /* from the last step to the first */
+} fc_rnn;
+
+int64_t fc_rnn_gates(fc_rnn_kind kind);
+/* Floats that forward must keep for backward: activated gates, cell states, ... (steps, batch, reserve). */
+int64_t fc_rnn_reserve_size(const fc_rnn *rnn);
+int64_t fc_rnn_workspace_bytes(const fc_rnn *rnn, bool backward, const fc_context *ctx);
+/* y (steps, batch, hidden) with row stride y_stride; h, c: initial states (batch, hidden), NULL means zeros;
+ * h_last, c_last: final states. c is for LSTM alone. reserve may be NULL when no backward follows. */
+void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,
+                    const float *weight_hh, const float *bias_ih, const float *bias_hh, float *y, int64_t y_stride,
+                    float *h_last, float *c_last, float *reserve, void *workspace, const fc_context *ctx);
+/* Gradients are written, not added; dy has row stride dy_stride; dh_last, dc_last and the bias gradients may be NULL. */
+void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, const float *dh_last, const float *dc_last,
+                     const float *x, const float *h, const float *c, const float *y, int64_t y_stride,
+                     const float *weight_ih, const float *weight_hh, const float *reserve, float *dx, float *dh,
+                     float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
+                     void *workspace, const fc_context *ctx);
+
+/* -------------------------------------------------------------------------------------------------------- layout */
+
+/* (batch, rows, columns) -> (batch, columns, rows): NCHW -> NHWC with rows = channels, and back with columns. */
+void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx);
+
+#endif

@@ -1,0 +1,16 @@
+/* avx512.c - AVX-512 F, BW, DQ, VL: 32 registers of 16 lanes; 8 row pointers still fit the integer registers. */
+#include "target.h"
+#if defined(__x86_64__)
+#define FC_ISA avx512
+#define FC_LANES 16
+#define FC_TILE_ROWS 8
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+#include "../kernels/all.inc"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,54 @@
+/* kernels.h - the table of micro-kernels of one instruction set, and the operands they take.
+ *
+ * A micro-kernel works on one tile or row with one thread, allocates nothing, and reads and writes nothing outside its
+ * operands. The list itself is kernels.def; tile sizes stand beside the pointers.
+ */
+#ifndef FASTCONV_KERNELS_H
+#define FASTCONV_KERNELS_H
+
+#include "../common.h"
+#include "../fastconv.h"
+
+enum { FC_MAX_TILE_ROWS = 16, FC_MAX_TILE_COLUMNS = 32 };
+
+/* One tile of a product, y[i][j] = sum over taps t and depth d of x[t][i][d * x_step] * w[(t * depth + d) * w_step + j],
+ * the vocabulary of GEMM, of convolution (x: one pointer a tap and output pixel) and of both backward passes. */
+typedef struct fc_tile {
+    int64_t taps, depth;
+    const float *const *x; /* [taps][x_tap_stride]: the first `rows` pointers of a tap are the rows */
+    int64_t x_tap_stride;  /* pointers from one tap to the next */
+    int64_t x_offset;      /* elements added to every row pointer */
+    int64_t x_step;        /* elements between consecutive depths of a row */
+    const float *w;        /* whole vectors are read: columns are padded to a multiple of the lanes */
+    int64_t w_step;        /* elements between consecutive depths */
+    float *const *y;       /* [rows] */
+    int64_t y_offset;      /* elements added to every output pointer */
+    float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
+    /* What follows is applied after the last block of the depth. */
+    const float *bias;     /* [columns] or NULL */
+    const fc_activation *activation; /* NULL for none */
+} fc_tile;
+
+/* A reduction over runs of pixels: y[i][j] (+)= sum over runs t and steps d of x[t][i + d * x_step] * w[t][j + d * w_step].
+ * Both operands lie in memory as they are (NHWC): rows and columns are contiguous channels. */
+typedef struct fc_outer {
+    int64_t runs;
+    const struct fc_run { const float *x, *w; int64_t length; } *run;
+    int64_t x_offset, w_offset; /* elements added to every run's pointers */
+    int64_t x_step, w_step;
+    float *y;                   /* row i at y + i * y_stride */
+    int64_t y_stride;
+    bool accumulate;            /* add to y, else write it */
+} fc_outer;
+
+struct fc_kernels {
+    const char *isa;
+    int lanes;
+    int tile_rows;    /* the tallest gemm_tile */
+    int tile_columns; /* the widest: two vectors */
+#define FC_KERNEL(name, signature) void(*name) signature;
+#include "kernels.def"
+#undef FC_KERNEL
+};
+
+#endif

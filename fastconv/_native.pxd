@@ -1,0 +1,129 @@
+# The public C API (csrc/fastconv.h), as Cython sees it. One block a noun, in the order of the header.
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint c_bool "bool"
+
+cdef extern from "fastconv.h" nogil:
+    # status and context
+    ctypedef enum fc_status:
+        FC_OK, FC_BAD_GEOMETRY, FC_UNSUPPORTED, FC_UNKNOWN_ALGORITHM
+    ctypedef struct fc_error:
+        const char *argument
+        const char *rule
+        int64_t values[4]
+        int count
+    ctypedef struct fc_kernels:
+        pass
+    ctypedef struct fc_context:
+        const fc_kernels *kernels
+        int num_threads
+    int fc_isa_count()
+    const char *fc_isa_name(int index)
+    const fc_kernels *fc_isa_kernels(int index)
+    c_bool fc_has_openmp()
+    c_bool fc_is_forked_child()
+    int64_t fc_fma_peak_flops(int64_t iterations, const fc_context *ctx)
+    void fc_fma_peak(int64_t iterations, float *sink, const fc_context *ctx)
+
+    # activations
+    ctypedef enum fc_activation_kind:
+        FC_IDENTITY, FC_RELU, FC_RELU6, FC_LEAKY_RELU, FC_ELU, FC_SIGMOID, FC_TANH, FC_GELU, FC_GELU_TANH, FC_SILU
+        FC_HARDSWISH, FC_HARDSIGMOID, FC_SOFTPLUS, FC_ACTIVATION_COUNT
+    ctypedef struct fc_activation:
+        fc_activation_kind kind
+        float alpha
+        float beta
+    void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx)
+    void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
+                                const fc_context *ctx)
+    void fc_softmax_forward(c_bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)
+    void fc_softmax_backward(c_bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
+                             const fc_context *ctx)
+
+    # GEMM
+    ctypedef struct fc_gemm:
+        int64_t m, n, k
+        c_bool transpose_a, transpose_b
+        int64_t a_stride, b_stride, c_stride
+        float alpha, beta
+        fc_activation activation
+    int64_t fc_gemm_workspace_bytes(const fc_gemm *gemm, const fc_context *ctx)
+    void fc_gemm_run(const fc_gemm *gemm, const float *a, const float *b, const float *bias, float *c,
+                     void *workspace, const fc_context *ctx)
+
+    # convolution
+    ctypedef enum fc_conv2d_algorithm:
+        FC_CONV2D_AUTO, FC_CONV2D_DIRECT, FC_CONV2D_IM2COL, FC_CONV2D_DEPTHWISE, FC_CONV2D_ALGORITHM_COUNT
+    ctypedef enum fc_pass:
+        FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT, FC_PASS_COUNT
+    ctypedef struct fc_conv2d:
+        int64_t batch, in_channels, in_height, in_width
+        int64_t out_channels, kernel_height, kernel_width
+        int64_t stride_height, stride_width, dilation_height, dilation_width, groups
+        int64_t pad_top, pad_bottom, pad_left, pad_right
+        fc_activation activation
+        fc_conv2d_algorithm algorithm
+        int64_t out_height, out_width
+        fc_conv2d_algorithm chosen[3]
+    fc_status fc_conv2d_plan(fc_conv2d *conv, fc_error *error)
+    const char *fc_conv2d_algorithm_name(fc_conv2d_algorithm algorithm)
+    int64_t fc_conv2d_workspace_bytes(const fc_conv2d *conv, fc_pass pass_, const fc_context *ctx)
+    int64_t fc_conv2d_packed_bytes(const fc_conv2d *conv, const fc_context *ctx)
+    void fc_conv2d_pack(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx)
+    void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias, float *y,
+                           void *workspace, const fc_context *ctx)
+    void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx,
+                                  void *workspace, const fc_context *ctx)
+    void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight,
+                                   float *dbias, void *workspace, const fc_context *ctx)
+
+    # pooling
+    ctypedef struct fc_pool2d:
+        int64_t batch, channels, in_height, in_width
+        int64_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width
+        int64_t pad_top, pad_bottom, pad_left, pad_right
+        c_bool ceil_mode, count_include_pad
+        int64_t out_height, out_width
+    fc_status fc_pool2d_plan(fc_pool2d *pool, fc_error *error)
+    void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices,
+                               const fc_context *ctx)
+    void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
+                                const fc_context *ctx)
+    c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices)
+    void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx)
+    void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx)
+
+    # normalisation
+    int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx)
+    void fc_batch_norm_statistics(int64_t rows, int64_t channels, const float *x, float *mean, float *var,
+                                  void *workspace, const fc_context *ctx)
+    void fc_batch_norm_forward(int64_t rows, int64_t channels, const float *x, const float *mean,
+                               const float *inv_std, const float *weight, const float *bias, float *y,
+                               const fc_context *ctx)
+    void fc_batch_norm_backward(int64_t rows, int64_t channels, const float *dy, const float *x, const float *mean,
+                                const float *inv_std, const float *weight, float *dx, float *dweight, float *dbias,
+                                void *workspace, const fc_context *ctx)
+
+    # recurrence
+    ctypedef enum fc_rnn_kind:
+        FC_RNN_TANH, FC_RNN_RELU, FC_LSTM, FC_GRU, FC_RNN_KIND_COUNT
+    ctypedef struct fc_rnn:
+        fc_rnn_kind kind
+        int64_t steps, batch, input, hidden
+        c_bool reverse
+    int64_t fc_rnn_gates(fc_rnn_kind kind)
+    int64_t fc_rnn_reserve_size(const fc_rnn *rnn)
+    int64_t fc_rnn_workspace_bytes(const fc_rnn *rnn, c_bool backward, const fc_context *ctx)
+    void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,
+                        const float *weight_hh, const float *bias_ih, const float *bias_hh, float *y,
+                        int64_t y_stride, float *h_last, float *c_last, float *reserve, void *workspace,
+                        const fc_context *ctx)
+    void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, const float *dh_last,
+                         const float *dc_last, const float *x, const float *h, const float *c, const float *y,
+                         int64_t y_stride, const float *weight_ih, const float *weight_hh, const float *reserve,
+                         float *dx, float *dh, float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih,
+                         float *dbias_hh, void *workspace, const fc_context *ctx)
+
+    # layout
+    void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)

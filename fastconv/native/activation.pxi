@@ -1,0 +1,1 @@
+# Binding of activation.c and softmax.c.

@@ -1,0 +1,1 @@
+# Binding of conv2d.

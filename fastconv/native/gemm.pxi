@@ -1,0 +1,36 @@
+# Binding of gemm.c.
+
+ACTIVATIONS = {
+    "identity": FC_IDENTITY, "relu": FC_RELU, "relu6": FC_RELU6, "leaky_relu": FC_LEAKY_RELU, "elu": FC_ELU,
+    "sigmoid": FC_SIGMOID, "tanh": FC_TANH, "gelu": FC_GELU, "gelu_tanh": FC_GELU_TANH, "silu": FC_SILU,
+    "hardswish": FC_HARDSWISH, "hardsigmoid": FC_HARDSIGMOID, "softplus": FC_SOFTPLUS,
+}
+
+
+cdef inline fc_activation activation(int kind, float alpha, float beta) noexcept:
+    cdef fc_activation f
+    f.kind = <fc_activation_kind>kind
+    f.alpha = alpha
+    f.beta = beta
+    return f
+
+
+def gemm(a, b, bias, c, bint transpose_a, bint transpose_b, float alpha, float beta,
+         int activation_kind, float activation_alpha, float activation_beta, Context ctx not None):
+    """c = activation(alpha * op(a) @ op(b) + beta * c + bias); a (M, K) or (K, M), b (K, N) or (N, K), c (M, N)."""
+    cdef fc_gemm g
+    cdef Py_ssize_t m = a.shape[1] if transpose_a else a.shape[0]
+    cdef Py_ssize_t k = a.shape[0] if transpose_a else a.shape[1]
+    cdef Py_ssize_t n = b.shape[0] if transpose_b else b.shape[1]
+    g.m, g.n, g.k = m, n, k
+    g.transpose_a, g.transpose_b = transpose_a, transpose_b
+    g.a_stride, g.b_stride, g.c_stride = (m if transpose_a else k), (k if transpose_b else n), n
+    g.alpha, g.beta = alpha, beta
+    g.activation = activation(activation_kind, activation_alpha, activation_beta)
+    cdef const float *a_ = operand(a, "a", (k, m) if transpose_a else (m, k))
+    cdef const float *b_ = operand(b, "b", (n, k) if transpose_b else (k, n))
+    cdef const float *bias_ = optional(bias, "bias", (n,))
+    cdef float *c_ = result(c, "c", (m, n))
+    cdef void *space = lend(fc_gemm_workspace_bytes(&g, &ctx.c))
+    with nogil:
+        fc_gemm_run(&g, a_, b_, bias_, c_, space, &ctx.c)

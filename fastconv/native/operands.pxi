@@ -1,0 +1,103 @@
+# Operands and scratch: what every binding function needs.
+import threading
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+
+cdef void *buffer(object array, str name, tuple shape, bint writable, char code, str dtype) except? NULL:
+    """The address of a C-contiguous array of exactly this shape and format."""
+    cdef Py_buffer view
+    cdef Py_ssize_t i
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+    try:
+        if view.format == NULL or view.format[0] != code or view.format[1] != 0 or view.itemsize != 4:
+            raise TypeError(f"{name}: the buffer must hold native {dtype}")
+        if <uintptr_t>view.buf & 3:
+            raise ValueError(f"{name}: the buffer must be aligned to 4 bytes")
+        if view.ndim != len(shape):
+            raise ValueError(f"{name}: expected shape {shape}, got {view.ndim} dimensions")
+        for i in range(view.ndim):
+            if view.shape[i] != <Py_ssize_t>shape[i]:
+                raise ValueError(f"{name}: expected shape {shape}, got "
+                                 f"{tuple([view.shape[j] for j in range(view.ndim)])}")
+        return view.buf
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef inline const float *operand(object array, str name, tuple shape) except? NULL:
+    return <const float *>buffer(array, name, shape, False, b"f", "float32")
+
+
+cdef inline const float *optional(object array, str name, tuple shape) except? NULL:
+    """None gives NULL."""
+    return NULL if array is None else operand(array, name, shape)
+
+
+cdef inline float *result(object array, str name, tuple shape) except? NULL:
+    return <float *>buffer(array, name, shape, True, b"f", "float32")
+
+
+cdef inline float *optional_result(object array, str name, tuple shape) except? NULL:
+    return NULL if array is None else result(array, name, shape)
+
+
+cdef class Workspace:
+    """Grow-only, 64-byte aligned scratch of one thread."""
+    cdef char *memory
+    cdef int64_t size
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef void *lend(self, int64_t size) except? NULL:
+        if size > self.size:
+            free(self.memory)
+            self.size = 0
+            self.memory = <char *>malloc(size + 64)
+            if self.memory == NULL:
+                raise MemoryError(f"fastconv: no memory for {size} bytes of workspace")
+            self.size = size
+        return self.memory + (64 - (<uintptr_t>self.memory & 63))
+
+
+cdef object scratch = threading.local()
+
+
+cdef Workspace workspace():
+    cdef Workspace space = getattr(scratch, "workspace", None)
+    if space is None:
+        space = Workspace()
+        scratch.workspace = space
+    return space
+
+
+cdef inline void *lend(int64_t size) except? NULL:
+    return NULL if size == 0 else workspace().lend(size)
+
+
+def workspace_bytes():
+    """The size of the calling thread's workspace, in bytes."""
+    return workspace().size
+
+
+def poison_workspace(int64_t size):
+    """Fill at least `size` bytes of the calling thread's workspace with 0xA5, for tests of uninitialised reads."""
+    cdef Workspace space = workspace()
+    memset(space.lend(size), 0xA5, max(size, space.size))
+
+
+cdef tuple error_values(const fc_error *error):
+    return tuple([error.values[i] for i in range(error.count)])
+
+
+cdef str plan_error(const fc_error *error):
+    """`stride=(0, 1): every stride must be >= 1`, to be prefixed with the function's name."""
+    cdef tuple values = error_values(error)
+    shown = values[0] if len(values) == 1 else values
+    return f"{error.argument.decode()}={shown}: {error.rule.decode()}"

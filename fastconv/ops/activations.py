@@ -1,0 +1,3 @@
+"""activations ops."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Convolution ops."""
+
+__all__ = []

@@ -1,0 +1,51 @@
+"""Embedding: rows of a table by integer id."""
+
+import numpy as np
+
+from fastconv.ops._arrays import array, integer
+
+__all__ = ["embedding", "embedding_backward"]
+
+
+def _ids(function, ids, count):
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{function}: ids has dtype {ids.dtype}: must be an integer type")
+    if ids.size and (ids.min() < 0 or ids.max() >= count):
+        bad = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"{function}: ids holds {bad}: every id must be in [0, {count})")
+    return ids
+
+
+def embedding(ids, weight):
+    """weight[ids]: integer ids of any shape (...), weight (V, D) -> (..., D).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.embedding([2, 0], np.eye(3, dtype=np.float32)).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    array("embedding", "weight", weight, 2)
+    return np.take(weight, _ids("embedding", ids, weight.shape[0]), axis=0)
+
+
+def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None):
+    """dweight (V, D): the rows of dy (..., D) summed by id; the row padding_idx, if given, gets no gradient.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.embedding_backward(np.ones((2, 1), np.float32), [1, 1], 3).tolist()
+    [[0.0], [2.0], [0.0]]
+    """
+    function = "embedding_backward"
+    array(function, "dy", dy)
+    count = integer(function, "num_embeddings", num_embeddings, 0)
+    ids = _ids(function, ids, count)
+    if dy.ndim < 1 or dy.shape[:-1] != ids.shape:
+        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {(*ids.shape, 'D')}, that of ids and a row")
+    dweight = np.zeros((count, dy.shape[-1]), np.float32)
+    np.add.at(dweight, ids.reshape(-1), dy.reshape(-1, dy.shape[-1]))
+    if padding_idx is not None:
+        padding = integer(function, "padding_idx", padding_idx, -count)
+        if padding >= count:
+            raise ValueError(f"{function}: padding_idx={padding_idx!r}: must be < {count}")
+        dweight[padding] = 0.0
+    return dweight

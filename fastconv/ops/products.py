@@ -1,0 +1,140 @@
+"""Matrix products: gemm, matmul and the fully connected layer."""
+
+import numpy as np
+
+from fastconv import _native
+from fastconv.ops._arrays import array, contiguous, shaped
+from fastconv.ops._fused import activation_code
+from fastconv.runtime import context
+
+__all__ = ["gemm", "matmul", "linear", "linear_backward_input", "linear_backward_weight"]
+
+
+def _matrix(function, name, value):
+    """(matrix, transposed): C-contiguous, being the transpose of `value` where its memory is in Fortran order."""
+    array(function, name, value, 2)
+    if not value.flags.c_contiguous and value.flags.f_contiguous and value.flags.aligned:
+        return value.T, True
+    return contiguous(value), False
+
+
+def _check_out(function, out, shape, *operands):
+    """(out, target) for a product of this shape; target is a temporary where out is not contiguous or overlaps."""
+    if out is None:
+        fresh = np.empty(shape, np.float32)
+        return fresh, fresh
+    array(function, "out", out)
+    if out.shape != shape:
+        raise ValueError(f"{function}: out has shape {out.shape}: must be {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out is read-only: must be writeable")
+    direct = out.flags.c_contiguous and out.flags.aligned
+    if direct and not any(np.may_share_memory(out, operand) for operand in operands):
+        return out, out
+    return out, np.array(out, order="C")
+
+
+def _product(function, a, b, bias, out, alpha, beta, activation):
+    a_matrix, a_transposed = a
+    b_matrix, b_transposed = b
+    rows, inner = a_matrix.shape[::-1] if a_transposed else a_matrix.shape
+    b_inner, columns = b_matrix.shape[::-1] if b_transposed else b_matrix.shape
+    if inner != b_inner:
+        raise ValueError(f"{function}: cannot multiply ({rows}, {inner}) by ({b_inner}, {columns}): inner sizes differ")
+    code = activation_code(function, activation)
+    if bias is not None:
+        bias = shaped(function, "bias", bias, (columns,))
+    if beta != 0 and out is None:
+        raise ValueError(f"{function}: beta={beta!r}: needs out, which it scales")
+    out, target = _check_out(function, out, (rows, columns), a_matrix, b_matrix)
+    _native.gemm(a_matrix, b_matrix, bias, target, a_transposed, b_transposed, alpha, beta, *code, context())
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def gemm(a, b, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=0.0, bias=None, activation=None, out=None):
+    """activation(alpha * op(a) @ op(b) + beta * out + bias), the BLAS sgemm with an epilogue.
+
+    a (M, K), or (K, M) with transpose_a; b (K, N), or (N, K) with transpose_b; bias (N,); out (M, N). float32.
+    activation: a name ("relu"), or (name, parameter). beta needs out; beta=0 never reads it.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.gemm(np.eye(2, dtype=np.float32), np.ones((2, 3), np.float32), alpha=2.0)[0]
+    array([2., 2., 2.], dtype=float32)
+    """
+    a_matrix, a_flipped = _matrix("gemm", "a", a)
+    b_matrix, b_flipped = _matrix("gemm", "b", b)
+    a_operand = (a_matrix, bool(transpose_a) != a_flipped)
+    b_operand = (b_matrix, bool(transpose_b) != b_flipped)
+    return _product("gemm", a_operand, b_operand, bias, out, float(alpha), float(beta), activation)
+
+
+def matmul(a, b, *, out=None):
+    """The matrix product a @ b of a (M, K) and b (K, N), float32.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.matmul(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)).shape
+    (2, 4)
+    """
+    return _product("matmul", _matrix("matmul", "a", a), _matrix("matmul", "b", b), None, out, 1.0, 0.0, None)
+
+
+def _rows(function, name, x, features):
+    """(rows, features) view or copy of x (..., features)."""
+    array(function, name, x)
+    if x.ndim < 1 or x.shape[-1] != features:
+        raise ValueError(f"{function}: {name} has shape {x.shape}: its last dimension must be {features}")
+    rows = int(np.prod(x.shape[:-1], dtype=np.int64))
+    return contiguous(x).reshape(rows, features)
+
+
+def linear(x, weight, bias=None, *, activation=None):
+    """y = activation(x @ weight.T + bias): x (..., I), weight (O, I), bias (O,) -> y (..., O).
+
+    activation: a name ("relu"), or (name, parameter), applied in the product's epilogue.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.linear(np.ones((5, 3), np.float32), np.ones((2, 3), np.float32)).shape
+    (5, 2)
+    """
+    array("linear", "weight", weight, 2)
+    rows = _rows("linear", "x", x, weight.shape[1])
+    matrix, flipped = _matrix("linear", "weight", weight)
+    y = _product("linear", (rows, False), (matrix, not flipped), bias, None, 1.0, 0.0, activation)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def linear_backward_input(dy, weight):
+    """dx = dy @ weight: dy (..., O), weight (O, I) -> dx (..., I).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.linear_backward_input(np.ones((5, 2), np.float32), np.ones((2, 3), np.float32)).shape
+    (5, 3)
+    """
+    function = "linear_backward_input"
+    array(function, "weight", weight, 2)
+    rows = _rows(function, "dy", dy, weight.shape[0])
+    dx = _product(function, (rows, False), _matrix(function, "weight", weight), None, None, 1.0, 0.0, None)
+    return dx.reshape(*dy.shape[:-1], weight.shape[1])
+
+
+def linear_backward_weight(dy, x):
+    """(dweight, dbias) of `linear`: dy (..., O), x (..., I) -> dweight (O, I) = dy.T @ x, dbias (O,) = sum of dy.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> dweight, dbias = ops.linear_backward_weight(np.ones((5, 2), np.float32), np.ones((5, 3), np.float32))
+    >>> dweight.shape, dbias.tolist()
+    ((2, 3), [5.0, 5.0])
+    """
+    function = "linear_backward_weight"
+    array(function, "dy", dy)
+    array(function, "x", x)
+    if dy.ndim < 1 or x.ndim < 1 or dy.shape[:-1] != x.shape[:-1]:
+        raise ValueError(f"{function}: dy has shape {dy.shape} and x {x.shape}: all but the last dimension must agree")
+    dy_rows = _rows(function, "dy", dy, dy.shape[-1])
+    x_rows = _rows(function, "x", x, x.shape[-1])
+    dweight = _product(function, (dy_rows, True), (x_rows, False), None, None, 1.0, 0.0, None)
+    ones = np.ones((1, len(dy_rows)), np.float32)
+    dbias = _product(function, (ones, False), (dy_rows, False), None, None, 1.0, 0.0, None)
+    return dweight, dbias.reshape(-1)
