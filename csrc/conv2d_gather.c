@@ -74,23 +74,36 @@ static float *output_at(const gather_task *t, int64_t n, int64_t i, int64_t j) {
     return t->y + ((n * g->out_height + h) * g->out_width + w) * g->groups * g->out_depth;
 }
 
+/* The pointers of one pixel, entry[tap * count]: taps outside the image point to zeros. */
+static void point_at_border(const gather_task *t, int64_t n, int64_t i, int64_t j, int64_t count, const float **entry) {
+    const conv2d_gather *g = t->g;
+    const int64_t channels = g->groups * g->in_depth;
+    for (int64_t a = 0; a < g->tap_rows; a++) {
+        const int64_t h = i * g->step_h + g->row_at[a];
+        for (int64_t b = 0; b < g->tap_columns; b++, entry += count) {
+            const int64_t w = j * g->step_w + g->column_at[b];
+            const bool inside = h >= 0 && h < g->in_height && w >= 0 && w < g->in_width;
+            *entry = inside ? t->x + ((n * g->in_height + h) * g->in_width + w) * channels : t->zeros;
+        }
+    }
+}
+
 /* Pointers for the pixels [begin, begin + count) of the flattened (batch, rows, columns) grid. */
 static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, const float **x, float **y) {
     const conv2d_gather *g = t->g;
-    const int64_t channels = g->groups * g->in_depth;
+    const int64_t channels = g->groups * g->in_depth, line = g->in_width * channels;
+    const int64_t top = g->tap_rows ? g->row_at[0] : 0, left = g->tap_columns ? g->column_at[0] : 0;
     int64_t j = begin % g->columns, i = begin / g->columns % g->rows, n = begin / g->columns / g->rows;
     for (int64_t m = 0; m < count; m++) {
-        const float *image = t->x + n * g->in_height * g->in_width * channels;
-        const float **entry = x + m;
+        const int64_t h = i * g->step_h + top, w = j * g->step_w + left;
         y[m] = output_at(t, n, i, j);
-        for (int64_t a = 0; a < g->tap_rows; a++) {
-            const int64_t h = i * g->step_h + g->row_at[a];
-            const bool inside = h >= 0 && h < g->in_height;
-            const float *line = image + h * g->in_width * channels;
-            for (int64_t b = 0; b < g->tap_columns; b++, entry += count) {
-                const int64_t w = j * g->step_w + g->column_at[b];
-                *entry = inside && w >= 0 && w < g->in_width ? line + w * channels : t->zeros;
-            }
+        if (h < 0 || h + g->row_reach >= g->in_height || w < 0 || w + g->column_reach >= g->in_width) {
+            point_at_border(t, n, i, j, count, x + m);
+        } else {
+            const float *corner = t->x + ((n * g->in_height + h) * g->in_width + w) * channels, **entry = x + m;
+            for (int64_t a = 0; a < g->tap_rows; a++)
+                for (int64_t b = 0; b < g->tap_columns; b++, entry += count)
+                    *entry = corner + (g->row_at[a] - top) * line + (g->column_at[b] - left) * channels;
         }
         if (++j == g->columns) {
             j = 0;
