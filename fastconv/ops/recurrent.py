@@ -173,8 +173,8 @@ def gru_backward(dy, dh_last, x, h, y, reserve, weight_ih, weight_hh, *, reverse
     """Gradients of `gru_forward` -> (dx, dh, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
 
     dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights and reverse as given to
-    gru_forward, y and reserve as returned by it. Each gradient has the shape of its operand; those of the biases, (3H,),
-    differ in n, where the reset gate scales the hidden half alone.
+    gru_forward, y and reserve as returned by it. Each gradient has the shape of its operand; those of the biases,
+    (3H,), differ in n, where the reset gate scales the hidden half alone.
     TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
@@ -232,8 +232,8 @@ def rnn_backward(dy, dh_last, x, h, y, reserve, weight_ih, weight_hh, *, nonline
     """Gradients of `rnn_forward` -> (dx, dh, dweight_ih, dweight_hh, dbias).
 
     dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights, nonlinearity and reverse as
-    given to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (H,) is that
-    of bias_ih and of bias_hh alike.
+    given to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (H,) is
+    that of bias_ih and of bias_hh alike.
     TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
