@@ -162,9 +162,7 @@ class Layer:
             reasons = [f"{kind} {', '.join(map(str, names))}" for kind, names in kinds if names]
             raise ValueError(f"{function}: {'; '.join(reasons)}")
         checked = {
-            name: _checked(function, name, mapping[name], target)
-            for name, target in targets.items()
-            if name in mapping
+            name: _checked(function, name, mapping[name], target) for name, target in targets.items() if name in mapping
         }
         for name, value in checked.items():
             targets[name][...] = value
