@@ -41,6 +41,15 @@ typedef struct fc_outer {
     bool accumulate;            /* add to y, else write it */
 } fc_outer;
 
+/* A row of pixels of a depthwise convolution: y[i * y_step + c] = bias[c] + sum over taps t of x[t][i * x_step + c] * w[t][c]. */
+typedef struct fc_depthwise {
+    int64_t taps;
+    const float *const *x, *const *w; /* [taps] */
+    float *y;
+    int64_t x_step, y_step, count, channels;
+    const float *bias; /* [channels] or NULL */
+} fc_depthwise;
+
 struct fc_kernels {
     const char *isa;
     int lanes;

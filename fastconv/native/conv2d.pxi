@@ -1,1 +1,124 @@
-# Binding of conv2d.
+# Binding of conv2d.c.
+
+CONV2D_ALGORITHMS = {fc_conv2d_algorithm_name(<fc_conv2d_algorithm>i).decode(): i for i in range(FC_CONV2D_ALGORITHM_COUNT)}
+
+
+cdef class PackedConv2dWeight:
+    """Convolution weights in the order the kernels of one plan and instruction set read them. Immutable."""
+    cdef Workspace memory
+    cdef float *packed
+    cdef readonly tuple key  # of the plan and context that may use it
+    cdef readonly tuple shape
+
+    @property
+    def nbytes(self):
+        """Bytes of memory it holds."""
+        return self.memory.size
+
+
+cdef class Conv2dPlan:
+    """A convolution's geometry, validated once: every size of every pass follows from it. Immutable."""
+    cdef fc_conv2d c
+    cdef readonly tuple x_shape, weight_shape, y_shape  # x and y as (N, H, W, C), the memory's order
+    cdef readonly tuple algorithms                      # chosen for forward, backward input, backward weight
+    cdef tuple bias_shape, packing
+
+    def __init__(self, tuple x_shape, tuple weight_shape, tuple stride, tuple pads, tuple dilation, groups,
+                 tuple fused, algorithm):
+        """x_shape (N, C, H, W), weight_shape (K, C / groups, R, S), pads (top, bottom, left, right)."""
+        cdef fc_error error
+        try:
+            self.c.batch, self.c.in_channels, self.c.in_height, self.c.in_width = x_shape
+            self.c.out_channels, _, self.c.kernel_height, self.c.kernel_width = weight_shape
+            self.c.stride_height, self.c.stride_width = stride
+            self.c.dilation_height, self.c.dilation_width = dilation
+            self.c.groups = groups
+            self.c.pad_top, self.c.pad_bottom, self.c.pad_left, self.c.pad_right = pads
+        except OverflowError:
+            raise ValueError(f"stride={stride}, padding={pads}, dilation={dilation}, groups={groups}: "
+                             "every size must fit 64 bits") from None
+        self.c.activation = activation(fused[0], fused[1], fused[2])
+        self.c.algorithm = <fc_conv2d_algorithm><int>CONV2D_ALGORITHMS[algorithm]
+        if fc_conv2d_plan(&self.c, &error) != FC_OK:
+            if error.argument == b"algorithm":
+                raise ValueError(f"algorithm={algorithm!r}: {error.rule.decode()}")
+            raise ValueError(plan_error(&error))
+        if weight_shape[1] * groups != x_shape[1]:
+            raise ValueError(f"weight has shape {weight_shape}: with groups={groups} and {x_shape[1]} input channels its "
+                             f"second dimension must be {x_shape[1] // groups}")
+        self.x_shape = (x_shape[0], x_shape[2], x_shape[3], x_shape[1])
+        self.weight_shape = weight_shape
+        self.y_shape = (x_shape[0], self.c.out_height, self.c.out_width, weight_shape[0])
+        self.bias_shape = (weight_shape[0],)
+        self.algorithms = tuple([fc_conv2d_algorithm_name(self.c.chosen[i]).decode() for i in range(3)])
+        self.packing = (self.algorithms[0], weight_shape, groups)
+
+    @property
+    def multiply_adds(self):
+        """Multiply-adds of one pass by the direct algorithm."""
+        batch, height, width, channels = self.y_shape
+        return (batch * height * width * channels * self.weight_shape[1] * self.weight_shape[2] * self.weight_shape[3])
+
+    def workspace_bytes(self, int pass_, Context ctx not None):
+        """Scratch of pass 0 (forward, the packed weights apart), 1 (backward input) or 2 (backward weight)."""
+        if not 0 <= pass_ < 3:
+            raise ValueError(f"workspace_bytes: pass={pass_}: must be 0, 1 or 2")
+        return fc_conv2d_workspace_bytes(&self.c, <fc_pass>pass_, &ctx.c)
+
+    def packing_key(self, Context ctx not None):
+        """What packed weights depend on: any plan of the same key can use them."""
+        return (*self.packing, ctx.isa)
+
+    def pack(self, weight, Context ctx not None):
+        """The weights (K, C / groups, R, S), packed for `forward`."""
+        cdef PackedConv2dWeight packed = PackedConv2dWeight()
+        cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
+        packed.key = self.packing_key(ctx)
+        packed.shape = self.weight_shape
+        packed.memory = Workspace()
+        packed.packed = <float *>packed.memory.lend(max(64, fc_conv2d_packed_bytes(&self.c, &ctx.c)))
+        with nogil:
+            fc_conv2d_pack(&self.c, weight_, packed.packed, &ctx.c)
+        return packed
+
+    def forward(self, x, weight, bias, y, Context ctx not None):
+        """y = conv2d(x, weight) + bias; weight is an array, or what `pack` returned."""
+        cdef const float *x_ = operand(x, "x", self.x_shape)
+        cdef const float *bias_ = optional(bias, "bias", self.bias_shape)
+        cdef float *y_ = result(y, "y", self.y_shape)
+        cdef int64_t size = fc_conv2d_workspace_bytes(&self.c, FC_FORWARD, &ctx.c)
+        cdef int64_t packed_size = 0
+        cdef const float *weight_ = NULL
+        cdef const float *ready = NULL
+        cdef char *space
+        if isinstance(weight, PackedConv2dWeight):
+            if (<PackedConv2dWeight>weight).key != self.packing_key(ctx):
+                raise ValueError(f"weight was packed for {(<PackedConv2dWeight>weight).key}, this call needs "
+                                 f"{self.packing_key(ctx)}")
+            ready = (<PackedConv2dWeight>weight).packed
+        else:
+            weight_ = operand(weight, "weight", self.weight_shape)
+            packed_size = (fc_conv2d_packed_bytes(&self.c, &ctx.c) + 63) // 64 * 64
+        space = <char *>lend(packed_size + size)
+        with nogil:
+            if ready == NULL:
+                fc_conv2d_pack(&self.c, weight_, <float *>space, &ctx.c)
+                ready = <float *>space
+            fc_conv2d_forward(&self.c, x_, ready, bias_, y_, space + packed_size, &ctx.c)
+
+    def backward_input(self, dy, weight, dx, Context ctx not None):
+        cdef const float *dy_ = operand(dy, "dy", self.y_shape)
+        cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
+        cdef float *dx_ = result(dx, "dx", self.x_shape)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_INPUT, &ctx.c))
+        with nogil:
+            fc_conv2d_backward_input(&self.c, dy_, weight_, dx_, space, &ctx.c)
+
+    def backward_weight(self, dy, x, dweight, dbias, Context ctx not None):
+        cdef const float *dy_ = operand(dy, "dy", self.y_shape)
+        cdef const float *x_ = operand(x, "x", self.x_shape)
+        cdef float *dweight_ = result(dweight, "dweight", self.weight_shape)
+        cdef float *dbias_ = optional_result(dbias, "dbias", self.bias_shape)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
+        with nogil:
+            fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)

@@ -1,3 +1,217 @@
-"""Convolution ops."""
+"""2-D convolution (cross-correlation, as in every deep-learning library), forward and backward."""
 
-__all__ = []
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv import _native
+from fastconv.ops._arrays import array, contiguous, empty_images, integer, nhwc, pads, pair, shaped
+from fastconv.ops._fused import activation_code
+from fastconv.runtime import context
+
+__all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_pack", "conv2d_plan"]
+
+
+def _same_pads(x_shape, weight_shape, stride, dilation, function):
+    """The pads with which stride 1 keeps the size; the odd one goes to the bottom and right, as in PyTorch."""
+    if stride != (1, 1):
+        raise ValueError(f"{function}: padding='same': needs stride 1, not {stride}")
+    totals = [dilation[i] * (weight_shape[2 + i] - 1) for i in range(2)]
+    return tuple(side for total in totals for side in (total // 2, total - total // 2))
+
+
+@lru_cache(maxsize=4096)
+def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
+    stride = pair(function, "stride", stride, 1)
+    dilation = pair(function, "dilation", dilation, 1)
+    groups = integer(function, "groups", groups, 1)
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"{function}: padding={padding!r}: must be 'same', 'valid', a number or pads")
+        same = padding == "same"
+        sides = _same_pads(x_shape, weight_shape, stride, dilation, function) if same else (0, 0, 0, 0)
+    else:
+        sides = pads(function, padding)
+    if algorithm not in _native.CONV2D_ALGORITHMS:
+        names = ", ".join(_native.CONV2D_ALGORITHMS)
+        raise ValueError(f"{function}: algorithm={algorithm!r}: must be one of {names}")
+    code = activation_code(function, activation)
+    try:
+        return _native.Conv2dPlan(x_shape, weight_shape, stride, sides, dilation, groups, code, algorithm)
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}") from None
+
+
+def _hashable(value):
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _cached_plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
+    try:
+        return _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm)
+    except TypeError:
+        # A list somewhere, or a wrong type, which then fails with its own message.
+        geometry = [_hashable(value) for value in (stride, padding, dilation, groups, activation, algorithm)]
+        return _plan.__wrapped__(function, x_shape, weight_shape, *geometry)
+
+
+def _shape(function, name, shape):
+    try:
+        sizes = tuple(int(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"{function}: {name}={shape!r}: must be a shape") from None
+    if len(sizes) != 4 or min(sizes) < 0:
+        raise ValueError(f"{function}: {name}={shape!r}: must be 4 sizes >= 0")
+    return sizes
+
+
+def conv2d_plan(
+    x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"
+):
+    """The plan behind `conv2d` for these shapes: its output shape, algorithms and scratch memory.
+
+    x_shape (N, C, H, W), weight_shape (K, C / groups, R, S). ValueError for a geometry that conv2d would refuse.
+
+    >>> from fastconv import ops
+    >>> ops.conv2d_plan((1, 3, 8, 8), (4, 3, 3, 3), padding=1).y_shape     # (N, H, W, K)
+    (1, 8, 8, 4)
+    """
+    shapes = _shape("conv2d_plan", "x_shape", x_shape), _shape("conv2d_plan", "weight_shape", weight_shape)
+    return _cached_plan("conv2d_plan", *shapes, stride, padding, dilation, groups, activation, algorithm)
+
+
+def conv2d_pack(weight, *, groups=1, algorithm="auto"):
+    """The weights (K, C / groups, R, S) in the kernels' own order, to pass to `conv2d` in place of the array.
+
+    Worth it where the same weights are used again and again: conv2d packs an array at every call. Bound to the
+    instruction set (and, where several algorithms apply, the algorithm) it was packed with.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> packed = ops.conv2d_pack(np.ones((4, 3, 3, 3), np.float32))
+    >>> ops.conv2d(np.ones((1, 3, 8, 8), np.float32), packed).shape
+    (1, 4, 6, 6)
+    """
+    function = "conv2d_pack"
+    weight = contiguous(array(function, "weight", weight, 4))
+    groups = integer(function, "groups", groups, 1)
+    x_shape = (1, weight.shape[1] * groups, weight.shape[2], weight.shape[3])
+    plan = _cached_plan(function, x_shape, weight.shape, 1, 0, 1, groups, None, algorithm)
+    return plan.pack(weight, context())
+
+
+def _is_target(out, y_shape, *operands):
+    """True if the kernels can write to out itself: NHWC memory, shared with no operand."""
+    memory = out.transpose(0, 2, 3, 1)
+    return (
+        memory.flags.c_contiguous
+        and out.flags.aligned
+        and not any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
+    )
+
+
+def conv2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    activation=None,
+    algorithm="auto",
+    out=None,
+):
+    """y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n, c, p*sh + r*dh - top, q*sw + s*dw - left] * weight[k,c,r,s]).
+
+    x (N, C, H, W), weight (K, C / groups, R, S) or what `conv2d_pack` made of it, bias (K,) -> y (N, K, P, Q) with
+    P = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, Q likewise. All float32.
+
+    stride, dilation: int or (h, w). padding: int, (h, w), ((top, bottom), (left, right)), "same" or "valid".
+    activation: None, a name ("relu") or (name, parameter), applied before y is stored.
+    algorithm: "auto", "direct", "im2col" or "depthwise". out: an array to write y to.
+
+    TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> x, weight = np.ones((1, 3, 5, 5), np.float32), np.ones((2, 3, 3, 3), np.float32)
+    >>> float(ops.conv2d(x, weight, padding=1)[0, 0, 2, 2])
+    27.0
+    """
+    function = "conv2d"
+    array(function, "x", x, 4)
+    if not isinstance(weight, _native.PackedConv2dWeight):
+        weight = contiguous(array(function, "weight", weight, 4))
+    plan = _cached_plan(function, x.shape, weight.shape, stride, padding, dilation, groups, activation, algorithm)
+    if bias is not None:
+        bias = shaped(function, "bias", bias, weight.shape[:1])
+    batch, height, width, channels = plan.y_shape
+    if out is not None:
+        array(function, "out", out)
+        if out.shape != (batch, channels, height, width):
+            raise ValueError(f"{function}: out has shape {out.shape}: must be {(batch, channels, height, width)}")
+        if not out.flags.writeable:
+            raise ValueError(f"{function}: out is read-only: must be writeable")
+    if out is not None and _is_target(out, plan.y_shape, x, weight, bias):
+        y, memory = out, out.transpose(0, 2, 3, 1)
+    else:
+        y, memory = empty_images(batch, channels, height, width)
+    try:
+        plan.forward(nhwc(x), weight, bias, memory, context())
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}") from None
+    if out is None:
+        return y
+    if y is not out:
+        out[...] = y
+    return out
+
+
+def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """The gradient of `conv2d` (without activation) in x: dy (N, K, P, Q), weight (K, C / groups, R, S) -> dx x_shape.
+
+    dx[n,c,h,w] = sum over k,r,s of dy[n,k,p,q] * weight[k,c,r,s], where p*sh + r*dh - top = h, q*sw + s*dw - left = w.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> dy, weight = np.ones((1, 2, 5, 5), np.float32), np.ones((2, 3, 3, 3), np.float32)
+    >>> float(ops.conv2d_backward_input(dy, weight, (1, 3, 5, 5), padding=1)[0, 0, 2, 2])
+    18.0
+    """
+    function = "conv2d_backward_input"
+    array(function, "dy", dy, 4)
+    weight = contiguous(array(function, "weight", weight, 4))
+    x_shape = _shape(function, "x_shape", x_shape)
+    plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
+    _check_dy(function, dy, plan)
+    dx, memory = empty_images(*x_shape)
+    plan.backward_input(nhwc(dy), weight, memory, context())
+    return dx
+
+
+def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight weight_shape, dbias (K,).
+
+    dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left], dbias = sum of dy.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> dy, x = np.ones((1, 2, 3, 3), np.float32), np.ones((1, 3, 5, 5), np.float32)
+    >>> dweight, dbias = ops.conv2d_backward_weight(dy, x, (2, 3, 3, 3))
+    >>> float(dweight[0, 0, 0, 0]), float(dbias[0])
+    (9.0, 9.0)
+    """
+    function = "conv2d_backward_weight"
+    array(function, "dy", dy, 4)
+    array(function, "x", x, 4)
+    weight_shape = _shape(function, "weight_shape", weight_shape)
+    plan = _cached_plan(function, x.shape, weight_shape, stride, padding, dilation, groups, None, algorithm)
+    _check_dy(function, dy, plan)
+    dweight = np.empty(weight_shape, np.float32)
+    dbias = np.empty(weight_shape[0], np.float32)
+    plan.backward_weight(nhwc(dy), nhwc(x), dweight, dbias, context())
+    return dweight, dbias
+
+
+def _check_dy(function, dy, plan):
+    batch, height, width, channels = plan.y_shape
+    if dy.shape != (batch, channels, height, width):
+        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {(batch, channels, height, width)}")

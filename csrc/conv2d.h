@@ -1,0 +1,70 @@
+/* conv2d.h - private: what the algorithms of conv2d share. */
+#ifndef FASTCONV_CONV2D_H
+#define FASTCONV_CONV2D_H
+
+#include "kernels/kernels.h"
+#include "parallel.h"
+
+/* One algorithm, all its passes. Forward takes what `pack` made of the weights. */
+typedef struct conv2d_algorithm {
+    const char *name;
+    bool (*supports)(const fc_conv2d *conv);
+    int64_t (*workspace_bytes)(const fc_conv2d *conv, fc_pass pass, const fc_context *ctx);
+    int64_t (*packed_bytes)(const fc_conv2d *conv, const fc_context *ctx);
+    void (*pack)(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
+    void (*forward)(const fc_conv2d *conv, const float *x, const float *packed, const float *bias, float *y,
+                    void *workspace, const fc_context *ctx);
+    void (*backward_input)(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
+                           const fc_context *ctx);
+    void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
+                            void *workspace, const fc_context *ctx);
+} conv2d_algorithm;
+
+extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
+
+static inline int64_t conv2d_taps(const fc_conv2d *c) { return c->kernel_height * c->kernel_width; }
+static inline int64_t conv2d_in_depth(const fc_conv2d *c) { return c->in_channels / c->groups; }
+static inline int64_t conv2d_out_depth(const fc_conv2d *c) { return c->out_channels / c->groups; }
+static inline int64_t conv2d_pixels(const fc_conv2d *c) { return c->batch * c->out_height * c->out_width; }
+static inline int64_t conv2d_multiply_adds(const fc_conv2d *c) {
+    return conv2d_pixels(c) * c->out_channels * conv2d_in_depth(c) * conv2d_taps(c);
+}
+
+/* ---- conv2d_strip.c: rows that were gathered, times packed weights. */
+
+/* Packed weights of one group: [panel][tap][depth][tile_columns], columns padded with zeros. */
+typedef struct conv2d_panels {
+    const float *packed;
+    int64_t taps, depth, columns;
+    const float *bias;               /* [columns] or NULL */
+    const fc_activation *activation; /* or NULL */
+} conv2d_panels;
+
+/* y[i] = x[i] . packed for the rows i of a strip. */
+typedef struct conv2d_strip {
+    const float *const *x; /* [taps][rows] */
+    float *const *y;       /* [rows] */
+    int64_t rows, x_offset, y_offset;
+} conv2d_strip;
+
+int64_t conv2d_panel_count(int64_t columns, const fc_context *ctx);
+int64_t conv2d_panels_size(int64_t taps, int64_t depth, int64_t columns, const fc_context *ctx); /* floats */
+
+/* Weights whose element (tap, depth, column) is w[tap_at[tap] + depth * depth_stride + column * column_stride]; without
+ * tap_at, tap number t is at t. */
+typedef struct conv2d_weights {
+    const float *w;
+    const int64_t *tap_at;
+    int64_t taps, depth, columns, depth_stride, column_stride;
+} conv2d_weights;
+
+void conv2d_pack_panel(const conv2d_weights *weights, int64_t panel, float *packed, const fc_context *ctx);
+void conv2d_multiply_strip(const conv2d_strip *strip, const conv2d_panels *panels, int64_t panel_begin,
+                           int64_t panel_end, const fc_context *ctx);
+
+/* ---- conv2d_direct.c */
+
+/* dbias[k] = sum of dy over the pixels. */
+void conv2d_reduce_bias(const fc_conv2d *conv, const float *dy, float *dbias, const fc_context *ctx);
+
+#endif

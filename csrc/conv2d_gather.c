@@ -1,0 +1,202 @@
+/* conv2d_gather.c - direct convolution as an indirect product (Dukhan 2019, arXiv 1907.02129) on NHWC.
+ *
+ * A strip of output pixels gets a table of input pointers, one a tap and pixel; pixels outside the image point to a row of
+ * zeros. No input is packed: the tile reads channels where they lie. With few channels a tap is too short a run to pay for
+ * its pointers, so there a tap is a whole kernel row, S * C contiguous values of a zero-padded copy of a few lines.
+ */
+#include "conv2d_gather.h"
+
+/* Pixels a strip: with 256 depths of floats about 100 KB, which stays in L2 with the weights passing by. */
+enum { STRIP_PIXELS = 96, LINE_PIXELS = 192, FEW_CHANNELS = 8 };
+
+typedef struct gather_task {
+    const conv2d_gather *g;
+    const fc_context *ctx;
+    const float *x, *packed, *bias, *zeros;
+    const fc_activation *activation;
+    float *y;
+    char *scratch; /* a thread: scratch_bytes */
+    int64_t scratch_bytes;
+    int64_t strips, panel_groups;
+    bool lines;
+} gather_task;
+
+/* Lines need channels that are not split into groups, and tap columns that lie side by side. */
+static bool may_use_lines(const conv2d_gather *g) { return g->groups == 1 && g->in_depth <= FEW_CHANNELS; }
+
+static bool uses_lines(const conv2d_gather *g) {
+    return may_use_lines(g) && g->tap_rows > 0 && g->tap_columns > 1 && g->column_reach == g->tap_columns - 1;
+}
+
+/* Output rows a strip of lines holds; strips of lines do not cross images. */
+static int64_t line_rows(const conv2d_gather *g) { return fc_min(g->rows, fc_ceil_div(LINE_PIXELS, g->columns)); }
+
+/* Floats of a zero-padded line, and lines, that line_rows() output rows need. */
+static int64_t line_width(const conv2d_gather *g) {
+    return ((g->columns - 1) * g->step_w + g->column_reach + 1) * g->in_depth;
+}
+static int64_t line_count(const conv2d_gather *g, int64_t rows) { return (rows - 1) * g->step_h + g->row_reach + 1; }
+
+static int64_t most_pixels(const conv2d_gather *g) {
+    const int64_t scattered = fc_min(STRIP_PIXELS, g->batch * g->rows * g->columns);
+    return may_use_lines(g) ? fc_max(scattered, line_rows(g) * g->columns) : scattered;
+}
+
+static int64_t x_table_bytes(const conv2d_gather *g) {
+    return g->tap_rows * g->tap_columns * most_pixels(g) * (int64_t)sizeof(float *);
+}
+
+static int64_t y_table_bytes(const conv2d_gather *g) { return most_pixels(g) * (int64_t)sizeof(float *); }
+
+static int64_t lines_bytes(const conv2d_gather *g) {
+    return may_use_lines(g) ? line_count(g, line_rows(g)) * line_width(g) * (int64_t)sizeof(float) : 0;
+}
+
+static int64_t thread_bytes(const conv2d_gather *g) {
+    return fc_round_up(x_table_bytes(g), FC_ALIGNMENT) + fc_round_up(y_table_bytes(g), FC_ALIGNMENT) +
+           fc_round_up(lines_bytes(g), FC_ALIGNMENT);
+}
+
+static int64_t zeros_bytes(const conv2d_gather *g) {
+    return g->groups * g->in_depth * (int64_t)sizeof(float);
+}
+
+int64_t conv2d_gather_workspace_bytes(const conv2d_gather *g, const fc_context *ctx) {
+    if (g->batch * g->rows * g->columns == 0) return 0;
+    return fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + ctx->num_threads * thread_bytes(g);
+}
+
+/* ------------------------------------------------------------------------------------------ tables of pointers */
+
+static float *output_at(const gather_task *t, int64_t n, int64_t i, int64_t j) {
+    const conv2d_gather *g = t->g;
+    const int64_t h = i * g->out_step_h + g->out_h, w = j * g->out_step_w + g->out_w;
+    return t->y + ((n * g->out_height + h) * g->out_width + w) * g->groups * g->out_depth;
+}
+
+/* Pointers for the pixels [begin, begin + count) of the flattened (batch, rows, columns) grid. */
+static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, const float **x, float **y) {
+    const conv2d_gather *g = t->g;
+    const int64_t channels = g->groups * g->in_depth;
+    int64_t j = begin % g->columns, i = begin / g->columns % g->rows, n = begin / g->columns / g->rows;
+    for (int64_t m = 0; m < count; m++) {
+        const float *image = t->x + n * g->in_height * g->in_width * channels;
+        const float **entry = x + m;
+        y[m] = output_at(t, n, i, j);
+        for (int64_t a = 0; a < g->tap_rows; a++) {
+            const int64_t h = i * g->step_h + g->row_at[a];
+            const bool inside = h >= 0 && h < g->in_height;
+            const float *line = image + h * g->in_width * channels;
+            for (int64_t b = 0; b < g->tap_columns; b++, entry += count) {
+                const int64_t w = j * g->step_w + g->column_at[b];
+                *entry = inside && w >= 0 && w < g->in_width ? line + w * channels : t->zeros;
+            }
+        }
+        if (++j == g->columns) {
+            j = 0;
+            if (++i == g->rows) i = 0, n++;
+        }
+    }
+}
+
+/* lines[a][w] = the image's line `first + a` from column `left`, zeros outside. */
+static void copy_lines(const gather_task *t, int64_t n, int64_t first, int64_t count, float *lines) {
+    const conv2d_gather *g = t->g;
+    const int64_t depth = g->in_depth, width = line_width(g), left = g->column_at[0];
+    const int64_t from = fc_max(0, left), before = fc_min(width, (from - left) * depth);
+    const int64_t inside = fc_max(0, fc_min(width - before, (g->in_width - from) * depth));
+    for (int64_t a = 0; a < count; a++, lines += width) {
+        const int64_t h = first + a;
+        const bool blank = h < 0 || h >= g->in_height || inside == 0;
+        memset(lines, 0, (size_t)(blank ? width : before) * sizeof(float));
+        if (blank) continue;
+        memcpy(lines + before, t->x + ((n * g->in_height + h) * g->in_width + from) * depth,
+               (size_t)inside * sizeof(float));
+        memset(lines + before + inside, 0, (size_t)(width - before - inside) * sizeof(float));
+    }
+}
+
+static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int64_t i_end, float *lines,
+                           const float **x, float **y) {
+    const conv2d_gather *g = t->g;
+    const int64_t count = (i_end - i_begin) * g->columns, width = line_width(g), first = g->row_at[0];
+    copy_lines(t, n, i_begin * g->step_h + first, line_count(g, i_end - i_begin), lines);
+    for (int64_t i = i_begin, m = 0; i < i_end; i++) {
+        for (int64_t j = 0; j < g->columns; j++, m++) {
+            y[m] = output_at(t, n, i, j);
+            for (int64_t a = 0; a < g->tap_rows; a++)
+                x[a * count + m] = lines + ((i - i_begin) * g->step_h + g->row_at[a] - first) * width +
+                                   j * g->step_w * g->in_depth;
+        }
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------------- strips */
+
+static void multiply_group(const gather_task *t, const conv2d_strip *gathered, int64_t group, int64_t panel_group) {
+    const conv2d_gather *g = t->g;
+    const int64_t taps = g->tap_rows * g->tap_columns;
+    const conv2d_panels panels = {
+        .packed = t->packed + group * conv2d_panels_size(taps, g->in_depth, g->out_depth, t->ctx),
+        .taps = t->lines ? g->tap_rows : taps, .depth = t->lines ? g->tap_columns * g->in_depth : g->in_depth,
+        .columns = g->out_depth, .bias = t->bias ? t->bias + group * g->out_depth : NULL,
+        .activation = t->activation,
+    };
+    conv2d_strip strip = *gathered;
+    int64_t panel_begin, panel_end;
+    strip.x_offset = group * g->in_depth;
+    strip.y_offset = group * g->out_depth;
+    fc_split(conv2d_panel_count(g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
+    conv2d_multiply_strip(&strip, &panels, panel_begin, panel_end, t->ctx);
+}
+
+/* The pointer tables of strip number `index`. */
+static void gather_strip(const gather_task *t, int64_t index, const float **x, float **y, float *lines,
+                         conv2d_strip *strip) {
+    const conv2d_gather *g = t->g;
+    int64_t first, last;
+    if (t->lines) {
+        const int64_t strips = t->strips / g->batch;
+        fc_split(g->rows, strips, index % strips, &first, &last);
+        point_at_lines(t, index / strips, first, last, lines, x, y);
+        *strip = (conv2d_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
+    } else {
+        fc_split(g->batch * g->rows * g->columns, t->strips, index, &first, &last);
+        point_at_pixels(t, first, last - first, x, y);
+        *strip = (conv2d_strip){.x = x, .y = y, .rows = last - first};
+    }
+}
+
+/* Item: (strip, part), where the parts of a strip are its groups times panel groups. */
+static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
+    const gather_task *t = arg;
+    const int64_t parts = t->g->groups * t->panel_groups;
+    fc_arena arena = {t->scratch + thread * t->scratch_bytes};
+    const float **x = fc_take(&arena, x_table_bytes(t->g));
+    float **y = fc_take(&arena, y_table_bytes(t->g)), *lines = fc_take(&arena, lines_bytes(t->g));
+    conv2d_strip strip = {0};
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t part = item % parts;
+        if (item == begin || part == 0) gather_strip(t, item / parts, x, y, lines, &strip);
+        multiply_group(t, &strip, part / t->panel_groups, part % t->panel_groups);
+    }
+}
+
+void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const float *bias,
+                       const fc_activation *activation, float *y, void *workspace, const fc_context *ctx) {
+    const int64_t pixels = g->batch * g->rows * g->columns;
+    if (pixels == 0) return;
+    const int64_t depth = g->tap_rows * g->tap_columns * g->in_depth;
+    const int threads = fc_threads_for_arithmetic(pixels * g->groups * g->out_depth * fc_max(1, depth), ctx);
+    fc_arena arena = {workspace};
+    float *zeros = fc_take(&arena, zeros_bytes(g));
+    memset(zeros, 0, (size_t)zeros_bytes(g));
+    gather_task t = {.g = g, .ctx = ctx, .x = x, .packed = packed, .bias = bias, .zeros = zeros,
+                     .activation = activation, .y = y, .scratch = arena.next, .scratch_bytes = thread_bytes(g),
+                     .lines = uses_lines(g)};
+    /* As many strips as threads divide evenly: a strip more on one thread is time lost on the others. */
+    t.strips = t.lines ? g->batch * fc_ceil_div(g->rows, line_rows(g))
+                       : fc_min(pixels, fc_round_up(fc_ceil_div(pixels, STRIP_PIXELS), threads));
+    t.panel_groups = fc_min(conv2d_panel_count(g->out_depth, ctx), fc_ceil_div(threads, t.strips * g->groups));
+    fc_parallel(t.strips * g->groups * t.panel_groups, threads, run_strips, &t);
+}
