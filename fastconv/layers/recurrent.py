@@ -1,134 +1,16 @@
 """Recurrent layers and cells. State is data: it goes in and comes out, and nothing is kept between calls."""
 
-import math
-from collections import namedtuple
-
 import numpy as np
 
-from fastconv import initializers, ops
-from fastconv.layers.base import Layer, Parameter
+from fastconv.layers._units import GRUUnit, LSTMState, LSTMUnit, Recurrent, RNNUnit
+from fastconv.layers.base import Layer
 from fastconv.layers.dropout import Dropout
 from fastconv.ops._arrays import array, integer
 
 __all__ = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "LSTMState", "LastStep", "Outputs"]
 
-LSTMState = namedtuple("LSTMState", ["h", "c"])
-LSTMState.__doc__ = "State of an LSTM, or the gradient of one: h and c, each (num_layers * directions, N, H)."
 
-
-# One layer in one direction, by kind of unit. State is a tuple of (N, H) arrays, or of None for zeros:
-# run(x, state, weights, reverse) -> (y, state), keeping nothing;
-# run_forward(...) -> (y, state, backward), backward(dy, dstate) -> (dx, dstate, gradients of weights).
-
-
-class _RNNUnit:
-    gates = 1
-    state_size = 1
-
-    def run(self, x, state, weights, reverse):
-        y, h = ops.rnn(x, *state, *weights, nonlinearity=self.nonlinearity, reverse=reverse)
-        return y, (h,)
-
-    def run_forward(self, x, state, weights, reverse):
-        options = {"nonlinearity": self.nonlinearity, "reverse": reverse}
-        (h,) = state
-        y, h_last, reserve = ops.rnn_forward(x, h, *weights, **options)
-
-        def backward(dy, dstate):
-            dx, dh, dweight_ih, dweight_hh, dbias = ops.rnn_backward(
-                dy, *dstate, x, h, y, reserve, *weights[:2], **options
-            )
-            return dx, (dh,), (dweight_ih, dweight_hh, dbias, dbias)
-
-        return y, (h_last,), backward
-
-
-class _LSTMUnit:
-    gates = 4
-    state_size = 2
-
-    def run(self, x, state, weights, reverse):
-        y, h, c = ops.lstm(x, *state, *weights, reverse=reverse)
-        return y, (h, c)
-
-    def run_forward(self, x, state, weights, reverse):
-        h, c = state
-        y, h_last, c_last, reserve = ops.lstm_forward(x, h, c, *weights, reverse=reverse)
-
-        def backward(dy, dstate):
-            dx, dh, dc, dweight_ih, dweight_hh, dbias = ops.lstm_backward(
-                dy, *dstate, x, h, c, y, reserve, *weights[:2], reverse=reverse
-            )
-            return dx, (dh, dc), (dweight_ih, dweight_hh, dbias, dbias)
-
-        return y, (h_last, c_last), backward
-
-
-class _GRUUnit:
-    gates = 3
-    state_size = 1
-
-    def run(self, x, state, weights, reverse):
-        y, h = ops.gru(x, *state, *weights, reverse=reverse)
-        return y, (h,)
-
-    def run_forward(self, x, state, weights, reverse):
-        (h,) = state
-        y, h_last, reserve = ops.gru_forward(x, h, *weights, reverse=reverse)
-
-        def backward(dy, dstate):
-            dx, dh, *gradients = ops.gru_backward(dy, *dstate, x, h, y, reserve, *weights[:2], reverse=reverse)
-            return dx, (dh,), gradients
-
-        return y, (h_last,), backward
-
-
-class _Recurrent(Layer):
-    """What sequences and cells share: parameters by suffix, and states."""
-
-    def _add_weights(self, inputs, suffix, bias, rng):
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        rows = self.gates * self.hidden_size
-        shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
-        if bias:
-            shapes.update(bias_ih=(rows,), bias_hh=(rows,))
-        for name, shape in shapes.items():
-            setattr(self, name + suffix, Parameter(initializers.uniform(shape, rng, low=-bound, high=bound)))
-
-    def _weights(self, suffix):
-        """The parameters of one layer and direction: weight_ih, weight_hh and, where it has them, the biases."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
-        return [getattr(self, name + suffix) for name in names]
-
-    def _parts(self, name, state, shape):
-        """`state` as a tuple of arrays of this shape; None is Nones."""
-        if state is None:
-            return (None,) * self.state_size
-        function = type(self).__name__
-        if self.state_size == 1:
-            parts = (state,)
-        elif isinstance(state, (tuple, list)) and len(state) == self.state_size:
-            parts = tuple(state)
-        else:
-            raise TypeError(f"{function}: {name} is {type(state).__name__}: must be LSTMState(h, c) or None")
-        for part in parts:
-            if part is not None:
-                array(function, name, part)
-                if part.shape != shape:
-                    raise ValueError(f"{function}: {name} has shape {part.shape}: must be {shape}")
-        return parts
-
-    def _state(self, parts):
-        return parts[0] if self.state_size == 1 else LSTMState(*parts)
-
-    def _check_input(self, x, ndim):
-        function = type(self).__name__
-        array(function, "x", x, ndim)
-        if x.shape[-1] != self.input_size:
-            raise ValueError(f"{function}: x has shape {x.shape}: its last dimension must be {self.input_size}")
-
-
-class _Sequence(_Recurrent):
+class _Sequence(Recurrent):
     def __init__(
         self,
         input_size,
@@ -154,7 +36,7 @@ class _Sequence(_Recurrent):
         inputs = self.input_size
         for layer in range(self.num_layers):
             for suffix in self._suffixes:
-                self._add_weights(inputs, f"_l{layer}{suffix}", bias, rng)
+                self.add_weights(inputs, f"_l{layer}{suffix}", bias, rng)
             inputs = self.hidden_size * len(self._suffixes)
 
     def _scans(self):
@@ -162,7 +44,7 @@ class _Sequence(_Recurrent):
         directions = len(self._suffixes)
         return [
             [
-                (layer * directions + i, self._weights(f"_l{layer}{suffix}"), i == 1)
+                (layer * directions + i, self.weights(f"_l{layer}{suffix}"), i == 1)
                 for i, suffix in enumerate(self._suffixes)
             ]
             for layer in range(self.num_layers)
@@ -173,9 +55,9 @@ class _Sequence(_Recurrent):
 
     def _prepare(self, x, state):
         """(x (T, N, I), state parts, values for one direction's weights)."""
-        self._check_input(x, 3)
+        self.check_input(x, 3)
         x = self._in(x)
-        return x, self._parts("state", state, self._state_shape(x.shape[1]))
+        return x, self.parts("state", state, self._state_shape(x.shape[1]))
 
     def _state_shape(self, batch):
         return (self.num_layers * len(self._suffixes), batch, self.hidden_size)
@@ -192,7 +74,7 @@ class _Sequence(_Recurrent):
                 for ending, end in zip(last, ends, strict=True):
                     ending.append(end)
             y = _side_by_side(outputs)
-        return self._in(y), self._state([np.stack(ending) for ending in last])
+        return self._in(y), self.pack([np.stack(ending) for ending in last])
 
     def forward(self, x, state=None, *, training=True):
         """((y, state), backward); backward(dy, dstate=None) -> (dx, dstate). dy may be None: only the state counts."""
@@ -218,14 +100,12 @@ class _Sequence(_Recurrent):
         def recurrent_backward(dy, dstate=None):
             return self._backward(steps, shape, dy, dstate)
 
-        return (self._in(y), self._state([np.stack(ending) for ending in last])), recurrent_backward
+        return (self._in(y), self.pack([np.stack(ending) for ending in last])), recurrent_backward
 
     def _backward(self, steps, shape, dy, dstate):
         function = type(self).__name__
-        dparts = self._parts("dstate", dstate, self._state_shape(shape[1]))
-        if dy is None:
-            dy = np.zeros(shape, np.float32)
-        else:
+        dparts = self.parts("dstate", dstate, self._state_shape(shape[1]))
+        if dy is not None:
             dy = self._in(array(function, "dy", dy, 3))
             if dy.shape != shape:
                 raise ValueError(f"{function}: dy has time-major shape {dy.shape}: must be {shape}")
@@ -233,7 +113,8 @@ class _Sequence(_Recurrent):
         for backwards, drop in reversed(steps):
             dx = None
             for direction, (index, weights, backward) in enumerate(backwards):
-                part = dy[..., direction * self.hidden_size : (direction + 1) * self.hidden_size]
+                columns = slice(direction * self.hidden_size, (direction + 1) * self.hidden_size)
+                part = None if dy is None else dy[..., columns]
                 dpart, dbegins, gradients = backward(part, _at(dparts, index))
                 for weight, gradient in zip(weights, gradients, strict=False):  # no biases: their gradients are unused
                     weight.add_grad(gradient)
@@ -241,7 +122,7 @@ class _Sequence(_Recurrent):
                     beginning[index] = dbegin
                 dx = dpart if dx is None else dx + dpart
             dy = dx if drop is None else drop(dx)
-        return self._in(dy), self._state([np.stack(beginning) for beginning in first])
+        return self._in(dy), self.pack([np.stack(beginning) for beginning in first])
 
 
 def _at(parts, index):
@@ -252,7 +133,7 @@ def _side_by_side(outputs):
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
 
 
-class LSTM(_LSTMUnit, _Sequence):
+class LSTM(LSTMUnit, _Sequence):
     """Long short-term memory over a sequence, as torch.nn.LSTM (Hochreiter and Schmidhuber, 1997).
 
     x (T, N, I), or (N, T, I) with batch_first -> y (T, N, D*H), D = 2 if bidirectional; state LSTMState(h, c), each
@@ -267,7 +148,7 @@ class LSTM(_LSTMUnit, _Sequence):
     """
 
 
-class GRU(_GRUUnit, _Sequence):
+class GRU(GRUUnit, _Sequence):
     """Gated recurrent unit over a sequence, as torch.nn.GRU (Cho et al., 2014).
 
     Shapes and arguments as LSTM; the state is h alone; weight_ih_l0 (3H, I), gates in the order r, z, n:
@@ -280,7 +161,7 @@ class GRU(_GRUUnit, _Sequence):
     """
 
 
-class RNN(_RNNUnit, _Sequence):
+class RNN(RNNUnit, _Sequence):
     """h = tanh(W_ih x + b_ih + W_hh h + b_hh) over a sequence, as torch.nn.RNN; relu with nonlinearity="relu".
 
     Shapes and arguments as LSTM; the state is h alone; weight_ih_l0 (H, I), weight_hh_l0 (H, H).
@@ -302,33 +183,33 @@ def _nonlinearity(function, name):
     return name
 
 
-class _Cell(_Recurrent):
+class _Cell(Recurrent):
     def __init__(self, input_size, hidden_size, *, bias=True, rng=None):
         function = type(self).__name__
         self.input_size = integer(function, "input_size", input_size, 1)
         self.hidden_size = integer(function, "hidden_size", hidden_size, 1)
         self.bias = bool(bias)
-        self._add_weights(self.input_size, "", bias, np.random.default_rng(rng))
+        self.add_weights(self.input_size, "", bias, np.random.default_rng(rng))
 
     def _prepare(self, x, state):
-        self._check_input(x, 2)
-        return x[None], self._parts("state", state, (x.shape[0], self.hidden_size))
+        self.check_input(x, 2)
+        return x[None], self.parts("state", state, (x.shape[0], self.hidden_size))
 
     def __call__(self, x, state=None):
         """(y, state) of x (N, I), y (N, H) being h; keeps nothing."""
         x, parts = self._prepare(x, state)
-        y, ends = self.run(x, parts, [weight.value for weight in self._weights("")], False)
-        return y[0], self._state(ends)
+        y, ends = self.run(x, parts, [weight.value for weight in self.weights("")], False)
+        return y[0], self.pack(ends)
 
     def forward(self, x, state=None, *, training=True):
         """((y, state), backward); backward(dy, dstate=None) -> (dx, dstate). dy may be None: only the state counts."""
         x, parts = self._prepare(x, state)
-        weights = self._weights("")
+        weights = self.weights("")
         y, ends, backward = self.run_forward(x, parts, [weight.value for weight in weights], False)
         shape = y.shape[1:]
 
         def cell_backward(dy, dstate=None):
-            dparts = self._parts("dstate", dstate, shape)
+            dparts = self.parts("dstate", dstate, shape)
             if dy is not None:
                 array(type(self).__name__, "dy", dy)
                 if dy.shape != shape:
@@ -337,12 +218,12 @@ class _Cell(_Recurrent):
             dx, dbegins, gradients = backward(dy, dparts)
             for weight, gradient in zip(weights, gradients, strict=False):  # no biases: their gradients are unused
                 weight.add_grad(gradient)
-            return dx[0], self._state(dbegins)
+            return dx[0], self.pack(dbegins)
 
-        return (y[0], self._state(ends)), cell_backward
+        return (y[0], self.pack(ends)), cell_backward
 
 
-class LSTMCell(_LSTMUnit, _Cell):
+class LSTMCell(LSTMUnit, _Cell):
     """One step of an LSTM, as torch.nn.LSTMCell: x (N, I), LSTMState(h, c) of (N, H) -> (h, LSTMState).
 
     >>> from fastconv.layers import LSTMCell
@@ -352,7 +233,7 @@ class LSTMCell(_LSTMUnit, _Cell):
     """
 
 
-class GRUCell(_GRUUnit, _Cell):
+class GRUCell(GRUUnit, _Cell):
     """One step of a GRU, as torch.nn.GRUCell: x (N, I), h (N, H) -> (h, h).
 
     >>> from fastconv.layers import GRUCell
@@ -362,7 +243,7 @@ class GRUCell(_GRUUnit, _Cell):
     """
 
 
-class RNNCell(_RNNUnit, _Cell):
+class RNNCell(RNNUnit, _Cell):
     """One step of an RNN, as torch.nn.RNNCell: x (N, I), h (N, H) -> (h, h).
 
     >>> from fastconv.layers import RNNCell
