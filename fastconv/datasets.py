@@ -33,9 +33,9 @@ def english():
     """
     from pydoc_data.topics import topics
 
-    paragraphs = (" ".join(part.split()) for name in sorted(topics) for part in topics[name].split("\n\n"))
-    text = "\n".join(paragraph for paragraph in paragraphs if paragraph)
-    return text.encode("ascii", "ignore").decode("ascii")
+    text = "\n\n".join(topics[name] for name in sorted(topics)).encode("ascii", "ignore").decode("ascii")
+    paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def train_test_split(images, labels, test_fraction=0.2, rng=None):

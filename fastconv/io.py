@@ -6,6 +6,7 @@
 [1.0, 1.0, 1.0]
 """
 
+import errno
 import math
 import os
 import secrets
@@ -64,18 +65,27 @@ def load(path):
     A file that is damaged, or holds anything but arrays of numbers, raises ValueError; a missing one OSError. Sizes
     are checked before memory is taken.
     """
+    with open(path, "rb") as file:
+        try:
+            return _read_all(file)
+        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"load: {os.fspath(path)!r} is damaged: {error}") from error
+        except (ValueError, OverflowError, SyntaxError, KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"load: {os.fspath(path)!r}: {error}") from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # which is a seek to where a damaged header points
+                raise
+            raise ValueError(f"load: {os.fspath(path)!r} is damaged: {error}") from error
+
+
+def _read_all(file):
     arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name == info.filename or name in arrays:
-                    raise ValueError(f"member {info.filename!r}: must be one array <name>.npy a name")
-                arrays[name] = _read(archive, info)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"load: {os.fspath(path)!r} is damaged: {error}") from error
-    except (ValueError, OverflowError, SyntaxError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"load: {os.fspath(path)!r}: {error}") from error
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name == info.filename or name in arrays:
+                raise ValueError(f"member {info.filename!r}: must be one array <name>.npy a name")
+            arrays[name] = _read(archive, info)
     return arrays
 
 
