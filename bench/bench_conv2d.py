@@ -12,16 +12,14 @@ PASSES = ["forward", "forward_packed", "backward_input", "backward_weight"]
 
 def calls(layer, algorithm):
     """(flops, {pass: call}) of a layer; skips where the algorithm does not apply."""
-    geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups, "algorithm": algorithm}
-    weight_shape = (layer.K, layer.C // layer.groups, *layer.kernel)
-    x_shape = (layer.N, layer.C, layer.H, layer.W)
+    geometry = layer.geometry | {"algorithm": algorithm}
     try:
-        plan = ops.conv2d_plan(x_shape, weight_shape, **geometry)
+        plan = ops.conv2d_plan(layer.x_shape, layer.weight_shape, **geometry)
     except ValueError as error:
         pytest.skip(str(error))
     rng = np.random.default_rng(0)
-    x = rng.integers(-4, 5, (layer.N, layer.H, layer.W, layer.C)).astype(np.float32).transpose(0, 3, 1, 2)
-    weight = rng.integers(-4, 5, weight_shape).astype(np.float32)
+    x = rng.integers(-4, 5, (layer.n, layer.h, layer.w, layer.c)).astype(np.float32).transpose(0, 3, 1, 2)
+    weight = rng.integers(-4, 5, layer.weight_shape).astype(np.float32)
     packed = ops.conv2d_pack(weight, groups=layer.groups, algorithm=algorithm)
     y = ops.conv2d(x, weight, **geometry)
     dy = np.ones_like(y)
