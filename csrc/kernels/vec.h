@@ -12,6 +12,14 @@
 
 #define FC_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop with constant bounds: an array indexed by its variable then lives in registers. Clang ignores GCC's
+ * pragma and leaves such an array in memory (a tile at 0.3 of the FMA peak instead of 0.9). */
+#if defined(__clang__)
+#define FC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FC_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef float vfloat __attribute__((vector_size(4 * FC_LANES), may_alias));
 typedef int32_t vint __attribute__((vector_size(4 * FC_LANES), may_alias));
 
