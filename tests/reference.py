@@ -9,7 +9,8 @@ import numpy as np
 
 # ------------------------------------------------------------------------------------------------------ activations
 
-ACTIVATIONS = "relu relu6 leaky_relu elu sigmoid tanh gelu gelu_tanh silu hardswish hardsigmoid softplus".split()
+ACTIVATIONS = ["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
+ACTIVATIONS += ["hardswish", "hardsigmoid", "softplus"]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -24,8 +25,8 @@ def _gelu_inner(x):
 
 def activation(name, x, alpha=None, beta=None):
     """f(x). alpha: negative slope of leaky_relu, alpha of elu, beta of softplus; beta: threshold of softplus."""
-    x = np.asarray(x, np.float64)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # also a signalling NaN in x
+        x = np.asarray(x, np.float64)
         match name:
             case "relu":
                 return np.maximum(x, 0)
@@ -57,8 +58,8 @@ def activation(name, x, alpha=None, beta=None):
 
 def activation_derivative(name, x, alpha=None, beta=None):
     """f'(x), with PyTorch's value at the kinks."""
-    x = np.asarray(x, np.float64)
     with np.errstate(all="ignore"):
+        x = np.asarray(x, np.float64)
         s = _sigmoid(x)
         match name:
             case "relu":
