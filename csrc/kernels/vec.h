@@ -174,6 +174,22 @@ FC_INLINE vfloat v_copysign(vfloat magnitude, vfloat sign) {
     return (vfloat)(((vint)sign & bit) | ((vint)magnitude & ~bit));
 }
 
+/* Lane i of the result is lane i ^ distance; distance is a constant power of two below FC_LANES. */
+FC_INLINE vfloat v_exchange(vfloat a, const int distance) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    if (distance == 8) return (vfloat)_mm512_shuffle_f32x4(a, a, 0x4e);
+    if (distance == 4) return (vfloat)_mm512_shuffle_f32x4(a, a, 0xb1);
+    return distance == 2 ? (vfloat)_mm512_permute_ps(a, 0x4e) : (vfloat)_mm512_permute_ps(a, 0xb1);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    if (distance == 4) return (vfloat)_mm256_permute2f128_ps(a, a, 1);
+    return distance == 2 ? (vfloat)_mm256_permute_ps(a, 0x4e) : (vfloat)_mm256_permute_ps(a, 0xb1);
+#elif defined(__x86_64__)
+    return distance == 2 ? (vfloat)_mm_shuffle_ps(a, a, 0x4e) : (vfloat)_mm_shuffle_ps(a, a, 0xb1);
+#else
+    return (vfloat){a[0 ^ distance], a[1 ^ distance], a[2 ^ distance], a[3 ^ distance]};
+#endif
+}
+
 /* Sum and maximum over the lanes, in a fixed order. v_hmax returns NaN if any lane is. */
 FC_INLINE float v_hsum(vfloat a) {
     float lanes[FC_LANES];
