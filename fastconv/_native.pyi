@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from numpy import int32
+from numpy import float32, int32
 from numpy.typing import NDArray
-
-from numpy import float32
 
 Array = NDArray[float32]
 Indices = NDArray[int32]
