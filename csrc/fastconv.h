@@ -152,7 +152,7 @@ void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int3
 void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
                             const fc_context *ctx);
 /* True if every index lies in its own window: what the backward pass relies on. */
-bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices);
+bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx);
 void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx);
 void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx);
 

@@ -1,13 +1,13 @@
 /* layout.c - (batch, rows, columns) -> (batch, columns, rows): between NCHW and NHWC.
  *
- * Blocks of 64 x 64 (16 KB read, 16 KB written) stay in L1 with their 128 pages in the TLB. The shorter side is the inner
- * loop of the blocks, so that the operand whose lines it makes up is walked in order.
+ * Blocks are 64 of the shorter side by 256 of the longer (64 KB read and written, within L2). The shorter side is also the
+ * inner loop of the blocks, so that the operand whose lines it makes up is walked in order.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"
 
-/* A side of up to 8 is not worth blocks of 64 of the other. */
-enum { BLOCK = 64, NARROW = 8, LONG_BLOCK = 1024 };
+/* Where a side is up to 8 long, blocks are 1024 of the other. */
+enum { BLOCK = 64, RUN = 256, NARROW = 8, LONG_BLOCK = 1024 };
 
 typedef struct transpose_task {
     const fc_context *ctx;
@@ -52,8 +52,8 @@ void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, 
         return;
     }
     transpose_task t = {.ctx = ctx, .rows = rows, .columns = columns, .x = x, .y = y};
-    t.row_block = columns <= NARROW ? LONG_BLOCK : BLOCK;
-    t.column_block = rows <= NARROW ? LONG_BLOCK : BLOCK;
+    t.row_block = columns <= NARROW ? LONG_BLOCK : rows < columns ? BLOCK : RUN;
+    t.column_block = rows <= NARROW ? LONG_BLOCK : rows < columns ? RUN : BLOCK;
     t.row_blocks = fc_ceil_div(rows, t.row_block);
     t.column_blocks = fc_ceil_div(columns, t.column_block);
     fc_parallel(batch * t.row_blocks * t.column_blocks, threads, transpose_blocks, &t);

@@ -1,17 +1,17 @@
 /* norm.c - batch norm of (rows, channels): statistics, forward and backward.
  *
- * Sums run over chunks of rows whose size depends on the shape alone; chunks are float32 in the micro-kernel (sums of 16
- * rows, about a shift), and are combined in index order in double. So the bits do not depend on the threads, and the error
- * is that of a chunk: the one-pass float32 sum of squares loses (mean / std)^2 * 2^-24 of the variance.
+ * Sums run over chunks of rows whose size depends on the shape alone; a chunk is summed in float32 in the micro-kernel (the
+ * moments about a shift), and the chunks are combined in index order in double. So the bits do not depend on the threads,
+ * and the error is that of a chunk: the one-pass float32 sum of squares loses (mean / std)^2 * 2^-24 of the variance.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"
 
-/* Sums: 64 KB of x a chunk where channels are many, from L2 while the kernel walks it once a group of channels; 64 to 256
- * rows, for the float32 sums' sake, but no more chunks than 4096, whose partial sums are the workspace. */
-enum { CHUNK_FLOATS = 16384, MIN_CHUNK_ROWS = 64, MAX_CHUNK_ROWS = 256, MAX_CHUNKS = 4096 };
-/* Elementwise passes: rows that the hardware's prefetchers follow side by side. */
-enum { PASS_FLOATS = 16384, MIN_PASS_ROWS = 16 };
+/* Rows of a chunk: a float32 sum of 128 is off by 2 units or so in the last place. But no more chunks than 4096, whose partial
+ * sums are the workspace. */
+enum { CHUNK_ROWS = 128, MAX_CHUNKS = 4096 };
+/* Elements of an item of the elementwise passes. */
+enum { PASS_FLOATS = 16384 };
 
 typedef struct norm_task {
     const fc_context *ctx;
@@ -22,13 +22,10 @@ typedef struct norm_task {
     float *scale, *offset, *slope; /* [channels] of the backward pass */
 } norm_task;
 
-static int64_t chunk_rows(int64_t rows, int64_t channels) {
-    int64_t size = fc_max(MIN_CHUNK_ROWS, fc_min(CHUNK_FLOATS / fc_max(channels, 1), MAX_CHUNK_ROWS));
-    return fc_max(size, fc_ceil_div(rows, MAX_CHUNKS));
-}
+static int64_t chunk_rows(int64_t rows) { return fc_max(CHUNK_ROWS, fc_ceil_div(rows, MAX_CHUNKS)); }
 
 static int64_t partial_bytes(int64_t rows, int64_t channels) {
-    return fc_ceil_div(rows, chunk_rows(rows, channels)) * 3 * channels * (int64_t)sizeof(float);
+    return fc_ceil_div(rows, chunk_rows(rows)) * 3 * channels * (int64_t)sizeof(float);
 }
 
 int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx) {
@@ -40,9 +37,9 @@ int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_c
 static norm_task make_task(int64_t rows, int64_t channels, void *workspace, const fc_context *ctx) {
     norm_task t = {.ctx = ctx, .rows = rows, .channels = channels};
     fc_arena arena = {workspace};
-    t.chunk_rows = chunk_rows(rows, channels);
+    t.chunk_rows = chunk_rows(rows);
     t.chunks = fc_ceil_div(rows, t.chunk_rows);
-    t.pass_rows = fc_max(MIN_PASS_ROWS, PASS_FLOATS / fc_max(channels, 1));
+    t.pass_rows = fc_max(1, PASS_FLOATS / fc_max(channels, 1));
     if (workspace) {
         const int64_t bytes = channels * (int64_t)sizeof(float);
         t.partial = fc_take(&arena, partial_bytes(rows, channels));

@@ -216,35 +216,26 @@ void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, c
 
 /* ------------------------------------------------------------------------------------------------------- indices */
 
-enum { CHECK_BLOCK = 256 };
+/* Set to false by any thread that finds an index outside its window. */
+typedef struct indices_task { const fc_pool2d *pool; const fc_context *ctx; const int32_t *indices; bool ok; } indices_task;
 
-/* Each index is compared with the window's taps, a row of neighbours at a time: loops that compilers vectorise, where
- * an index / width is a division an element. */
-static bool window_ok(const fc_pool2d *d, int64_t p, int64_t q, const int32_t *indices) {
-    int64_t top = p * d->stride_height - d->pad_top, left = q * d->stride_width - d->pad_left, r_end, s_end, r, s_begin;
-    fc_window_taps(top, d->kernel_height, d->dilation_height, d->in_height, &r, &r_end);
-    fc_window_taps(left, d->kernel_width, d->dilation_width, d->in_width, &s_begin, &s_end);
-    const int64_t first_row = r;
-    const uint32_t neighbours = d->dilation_width == 1 ? (uint32_t)(s_end - s_begin) : 1;
-    for (int64_t c = 0; c < d->channels; c += CHECK_BLOCK) {
-        const int count = (int)fc_min(CHECK_BLOCK, d->channels - c);
-        uint32_t found[CHECK_BLOCK] = {0}, all = 1;
-        for (r = first_row; r < r_end; r++) {
-            for (int64_t s = s_begin; s < s_end; s += neighbours) {
-                const uint32_t tap = (uint32_t)((top + r * d->dilation_height) * d->in_width + left + s * d->dilation_width);
-                for (int i = 0; i < count; i++) found[i] |= (uint32_t)indices[c + i] - tap < neighbours;
-            }
+static void check_rows(void *arg, int64_t begin, int64_t end, int thread) {
+    indices_task *t = arg;
+    const fc_pool2d *d = t->pool;
+    (void)thread;
+    for (int64_t row = begin; row < end; row++) {
+        bool ok = true;
+        t->ctx->kernels->max_indices_row(d, row % d->out_height, t->indices + row * d->out_width * d->channels, &ok);
+        if (!ok) {
+            __atomic_store_n(&t->ok, false, __ATOMIC_RELAXED);
+            return;
         }
-        for (int i = 0; i < count; i++) all &= found[i];
-        if (!all) return false;
     }
-    return true;
 }
 
-bool fc_max_pool2d_indices_ok(const fc_pool2d *d, const int32_t *indices) {
-    for (int64_t n = 0; n < d->batch; n++)
-        for (int64_t p = 0; p < d->out_height; p++)
-            for (int64_t q = 0; q < d->out_width; q++, indices += d->channels)
-                if (!window_ok(d, p, q, indices)) return false;
-    return true;
+bool fc_max_pool2d_indices_ok(const fc_pool2d *d, const int32_t *indices, const fc_context *ctx) {
+    const int64_t rows = d->batch * d->out_height, row_bytes = d->out_width * d->channels * (int64_t)sizeof(int32_t);
+    indices_task t = {d, ctx, indices, true};
+    fc_parallel(rows, fc_threads_for_memory(rows * row_bytes, ctx), check_rows, &t);
+    return t.ok;
 }

@@ -90,7 +90,7 @@ cdef extern from "fastconv.h" nogil:
                                const fc_context *ctx)
     void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
                                 const fc_context *ctx)
-    c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices)
+    c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx)
     void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx)
     void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx)
 

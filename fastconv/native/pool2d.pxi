@@ -42,12 +42,12 @@ cdef class Pool2dPlan:
         with nogil:
             fc_max_pool2d_forward(&self.c, x_, y_, indices_, &ctx.c)
 
-    def indices_ok(self, indices):
+    def indices_ok(self, indices, Context ctx not None):
         """Whether every index lies in its own window."""
         cdef const int32_t *indices_ = index_operand(indices, "indices", self.y_nhwc)
         cdef bint ok
         with nogil:
-            ok = fc_max_pool2d_indices_ok(&self.c, indices_)
+            ok = fc_max_pool2d_indices_ok(&self.c, indices_, &ctx.c)
         return ok
 
     def max_backward(self, dy, indices, dx, Context ctx not None):

@@ -98,7 +98,7 @@ def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, paddi
         raise ValueError(f"{function}: indices has shape {indices.shape}: must be {plan.y_shape}")
     # The layout kernel moves 32-bit elements, whatever they mean.
     chosen = nhwc(indices.view(np.float32)).view(np.int32)
-    if not plan.indices_ok(chosen):
+    if not plan.indices_ok(chosen, context()):
         raise ValueError(f"{function}: indices: every index must be a position h * W + w in its own window")
     dx, memory = empty_images(*_shape(function, x_shape))
     plan.max_backward(gradient, chosen, memory, context())
