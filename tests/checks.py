@@ -1,4 +1,4 @@
-"""What many test modules need: integer data whose sums are exact, the accuracy every product owes, and memory orders."""
+"""What many test modules need: integer data whose sums are exact, the accuracy products owe, and memory orders."""
 
 import math
 
@@ -26,7 +26,8 @@ def assert_equal(actual, expected, what=""):
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise AssertionError(
-            f"{what}: {int(wrong.sum())} of {wrong.size} elements differ, first at {at}: {actual[at]}, expected {expected[at]}"
+            f"{what}: {int(wrong.sum())} of {wrong.size} elements differ, "
+            f"first at {at}: {actual[at]}, expected {expected[at]}"
         )
 
 
@@ -60,7 +61,8 @@ def misaligned(array):
 
 def every_other(array):
     """A view with gaps between all elements, equal to `array`."""
-    base = np.full(tuple(2 * size for size in array.shape), np.nan, array.dtype)
+    gap = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+    base = np.full(tuple(2 * size for size in array.shape), gap, array.dtype)
     view = base[tuple(slice(1, None, 2) for _ in array.shape)]
     view[...] = array
     return view
@@ -83,13 +85,9 @@ def channels_last(array):
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
-def fortran(array):
-    return np.asfortranarray(array)
-
-
 ORDERS = {
-    "C": np.ascontiguousarray,
-    "Fortran": fortran,
+    "C": lambda array: np.array(array, order="C"),
+    "Fortran": lambda array: np.array(array, order="F"),
     "strided": every_other,
     "negative strides": reversed_memory,
     "read-only": read_only,

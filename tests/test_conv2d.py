@@ -28,9 +28,7 @@ ids = lambda case: case.name  # noqa: E731
 
 
 def make_plan(case, algorithm="auto", activation=None):
-    return ops.conv2d_plan(
-        case.x_shape, case.weight_shape, **case.geometry, algorithm=algorithm, activation=activation
-    )
+    return ops.conv2d_plan(case.x_shape, case.weight_shape, **case.geometry, algorithm=algorithm, activation=activation)
 
 
 def plan_or_skip(case, algorithm):
@@ -48,7 +46,6 @@ class Problem:
     def __init__(self, case, fill, seed=7):
         rng = np.random.default_rng(seed)
         forward, backward_input, backward_weight = case.terms
-        # Every array meets two of the sums: x those of y and dweight, weight those of y and dx, dy those of dx and dweight.
         terms = max(forward + 1, backward_input, backward_weight)
         self.case = case
         self.x = fill(rng, case.x_shape, terms)
@@ -64,13 +61,13 @@ class Problem:
         return y, dx, *reference.conv2d_backward_weight(dy, x, weight.shape, **geometry)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def integer_problem(name):
     problem = Problem(BY_NAME[name], integers)
     return problem, problem.expected()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def real_problem(name):
     problem = Problem(BY_NAME[name], lambda rng, shape, terms: reals(rng, shape))
     return problem, problem.expected(), problem.expected(absolute=True)
@@ -91,7 +88,7 @@ def plan_results(problem, plan, context):
     nan = lambda shape: np.full(shape, np.nan, np.float32)  # noqa: E731
     x, dy = nhwc(problem.x), nhwc(problem.dy)
     y, dx, dweight, dbias = nan(plan.y_shape), nan(plan.x_shape), nan(problem.case.weight_shape), nan(problem.case.k)
-    # The forward pass packs the weights into the workspace too; the tile's padding at most doubles them, or takes a tile.
+    # The forward pass packs the weights into the workspace too, a group's channels padded to whole tiles.
     size = max(plan.workspace_bytes(pass_, context) for pass_ in PASSES)
     size += 4 * (max(problem.case.k, 32 * problem.case.groups) * 2 * problem.weight[0].size)
     _native.poison_workspace(size, 0xFF)
@@ -202,9 +199,7 @@ def test_accuracy_on_reals(case, algorithm, isa):
     forward, backward_input, backward_weight = case.terms
     terms = (forward + 1, backward_input, backward_weight, backward_weight)
     results = ops_results(problem, algorithm)
-    for name, actual, expected, magnitude, count in zip(
-        NAMES, results, exact, magnitudes, terms, strict=True
-    ):
+    for name, actual, expected, magnitude, count in zip(NAMES, results, exact, magnitudes, terms, strict=True):
         assert_accurate(actual, expected, magnitude, count, f"{name} of {case.name}")
 
 
@@ -238,7 +233,7 @@ def test_bits_do_not_depend_on_threads_or_repetition(name, algorithm, isa):
 
 
 def test_groups_are_stacked_convolutions(isa, rng):
-    x, weight, dy = integers(rng, (2, 12, 9, 7), 500), integers(rng, (15, 4, 3, 3), 500), integers(rng, (2, 15, 5, 7), 500)
+    x, weight, dy = (integers(rng, shape, 500) for shape in ((2, 12, 9, 7), (15, 4, 3, 3), (2, 15, 5, 7)))
     geometry = {"stride": (2, 1), "padding": 1}
     parts = [(slice(4 * g, 4 * g + 4), slice(5 * g, 5 * g + 5)) for g in range(3)]
     y = ops.conv2d(x, weight, groups=3, **geometry)
@@ -360,7 +355,7 @@ def test_a_special_gradient_reaches_exactly_the_inputs_of_its_pixel(case, algori
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("case", SPECIAL, ids=ids)
 def test_special_weights_reach_every_output_they_meet_and_no_other_channel(case, algorithm, isa, rng):
-    """Where the tap of a NaN weight lies in the padding, an algorithm may multiply (0 * NaN) or skip; both are in use."""
+    """Where the tap of a NaN weight lies in the padding, an algorithm may multiply (0 * NaN) or skip."""
     plan_or_skip(case, algorithm)
     geometry = dict(case.geometry, algorithm=algorithm)
     x, dy, weight = (integers(rng, shape, 300) for shape in (case.x_shape, case.y_shape, case.weight_shape))
