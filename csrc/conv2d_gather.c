@@ -146,37 +146,35 @@ static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int
 
 /* -------------------------------------------------------------------------------------------------------- strips */
 
-static void multiply_group(const gather_task *t, const conv2d_strip *gathered, int64_t group, int64_t panel_group) {
+static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t group, int64_t panel_group) {
     const conv2d_gather *g = t->g;
     const int64_t taps = g->tap_rows * g->tap_columns;
     const conv2d_panels panels = {
         .packed = t->packed + group * conv2d_panels_size(taps, g->in_depth, g->out_depth, t->ctx),
         .taps = t->lines ? g->tap_rows : taps, .depth = t->lines ? g->tap_columns * g->in_depth : g->in_depth,
-        .columns = g->out_depth, .bias = t->bias ? t->bias + group * g->out_depth : NULL,
+        .columns = g->out_depth, .x_offset = group * g->in_depth, .y_offset = group * g->out_depth,
+        .bias = t->bias ? t->bias + group * g->out_depth : NULL,
         .activation = t->activation,
     };
-    conv2d_strip strip = *gathered;
     int64_t panel_begin, panel_end;
-    strip.x_offset = group * g->in_depth;
-    strip.y_offset = group * g->out_depth;
     fc_split(conv2d_panel_count(g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
-    conv2d_multiply_strip(&strip, &panels, panel_begin, panel_end, t->ctx);
+    conv2d_multiply_strip(strip, &panels, panel_begin, panel_end, t->ctx);
 }
 
 /* The pointer tables of strip number `index`. */
 static void gather_strip(const gather_task *t, int64_t index, const float **x, float **y, float *lines,
-                         conv2d_strip *strip) {
+                         fc_strip *strip) {
     const conv2d_gather *g = t->g;
     int64_t first, last;
     if (t->lines) {
         const int64_t strips = t->strips / g->batch;
         fc_split(g->rows, strips, index % strips, &first, &last);
         point_at_lines(t, index / strips, first, last, lines, x, y);
-        *strip = (conv2d_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
+        *strip = (fc_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
     } else {
         fc_split(g->batch * g->rows * g->columns, t->strips, index, &first, &last);
         point_at_pixels(t, first, last - first, x, y);
-        *strip = (conv2d_strip){.x = x, .y = y, .rows = last - first};
+        *strip = (fc_strip){.x = x, .y = y, .rows = last - first};
     }
 }
 
@@ -187,7 +185,7 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     fc_arena arena = {t->scratch + thread * t->scratch_bytes};
     const float **x = fc_take(&arena, x_table_bytes(t->g));
     float **y = fc_take(&arena, y_table_bytes(t->g)), *lines = fc_take(&arena, lines_bytes(t->g));
-    conv2d_strip strip = {0};
+    fc_strip strip = {0};
     for (int64_t item = begin; item < end; item++) {
         const int64_t part = item % parts;
         if (item == begin || part == 0) gather_strip(t, item / parts, x, y, lines, &strip);

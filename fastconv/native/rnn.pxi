@@ -1,1 +1,78 @@
-# Binding of rnn.
+# Binding of rnn.c.
+
+RNN_KINDS = {"rnn_tanh": FC_RNN_TANH, "rnn_relu": FC_RNN_RELU, "lstm": FC_LSTM, "gru": FC_GRU}
+
+
+cdef fc_rnn rnn_layer(int kind, bint reverse, x, weight_hh) except *:
+    cdef fc_rnn rnn
+    if not 0 <= kind < FC_RNN_KIND_COUNT:
+        raise ValueError(f"rnn: kind={kind}: must be one of {RNN_KINDS}")
+    rnn.kind = <fc_rnn_kind>kind
+    rnn.steps, rnn.batch, rnn.input = x.shape
+    rnn.hidden = weight_hh.shape[1]
+    rnn.reverse = reverse
+    return rnn
+
+
+def rnn_reserve_size(int kind, int64_t hidden):
+    """Floats a (step, row) that forward keeps for backward."""
+    cdef fc_rnn rnn
+    rnn.kind = <fc_rnn_kind>kind
+    rnn.steps = rnn.batch = rnn.input = 1
+    rnn.hidden = hidden
+    rnn.reverse = False
+    return fc_rnn_reserve_size(&rnn)
+
+
+def rnn_forward(int kind, bint reverse, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, y, h_last, c_last, reserve,
+                Context ctx not None):
+    """x (T, N, I), h and c (N, H) or None -> y (T, N, H), h_last, c_last (None but for LSTM), reserve or None."""
+    cdef fc_rnn rnn = rnn_layer(kind, reverse, x, weight_hh)
+    cdef int64_t rows = fc_rnn_gates(rnn.kind) * rnn.hidden
+    cdef tuple state = (rnn.batch, rnn.hidden)
+    cdef bint lstm = rnn.kind == FC_LSTM
+    cdef const float *x_ = operand(x, "x", (rnn.steps, rnn.batch, rnn.input))
+    cdef const float *h_ = optional(h, "h", state)
+    cdef const float *c_ = optional(c, "c", state) if lstm else NULL
+    cdef const float *weight_ih_ = operand(weight_ih, "weight_ih", (rows, rnn.input))
+    cdef const float *weight_hh_ = operand(weight_hh, "weight_hh", (rows, rnn.hidden))
+    cdef const float *bias_ih_ = optional(bias_ih, "bias_ih", (rows,))
+    cdef const float *bias_hh_ = optional(bias_hh, "bias_hh", (rows,))
+    cdef float *y_ = result(y, "y", (rnn.steps, rnn.batch, rnn.hidden))
+    cdef float *h_last_ = result(h_last, "h_last", state)
+    cdef float *c_last_ = result(c_last, "c_last", state) if lstm else NULL
+    cdef float *reserve_ = optional_result(reserve, "reserve", (rnn.steps, rnn.batch, fc_rnn_reserve_size(&rnn)))
+    cdef void *space = lend(fc_rnn_workspace_bytes(&rnn, False, &ctx.c))
+    with nogil:
+        fc_rnn_forward(&rnn, x_, h_, c_, weight_ih_, weight_hh_, bias_ih_, bias_hh_, y_, rnn.hidden, h_last_, c_last_,
+                       reserve_, space, &ctx.c)
+
+
+def rnn_backward(int kind, bint reverse, dy, dh_last, dc_last, x, h, c, y, weight_ih, weight_hh, reserve, dx, dh, dc,
+                 dweight_ih, dweight_hh, dbias_ih, dbias_hh, Context ctx not None):
+    """The gradients of everything that goes into rnn_forward. dy, dh_last, dc_last None: zeros."""
+    cdef fc_rnn rnn = rnn_layer(kind, reverse, x, weight_hh)
+    cdef int64_t rows = fc_rnn_gates(rnn.kind) * rnn.hidden
+    cdef tuple state = (rnn.batch, rnn.hidden), outputs = (rnn.steps, rnn.batch, rnn.hidden)
+    cdef bint lstm = rnn.kind == FC_LSTM
+    cdef const float *dy_ = optional(dy, "dy", outputs)
+    cdef const float *dh_last_ = optional(dh_last, "dh_last", state)
+    cdef const float *dc_last_ = optional(dc_last, "dc_last", state) if lstm else NULL
+    cdef const float *x_ = operand(x, "x", (rnn.steps, rnn.batch, rnn.input))
+    cdef const float *h_ = optional(h, "h", state)
+    cdef const float *c_ = optional(c, "c", state) if lstm else NULL
+    cdef const float *y_ = operand(y, "y", outputs)
+    cdef const float *weight_ih_ = operand(weight_ih, "weight_ih", (rows, rnn.input))
+    cdef const float *weight_hh_ = operand(weight_hh, "weight_hh", (rows, rnn.hidden))
+    cdef const float *reserve_ = operand(reserve, "reserve", (rnn.steps, rnn.batch, fc_rnn_reserve_size(&rnn)))
+    cdef float *dx_ = result(dx, "dx", (rnn.steps, rnn.batch, rnn.input))
+    cdef float *dh_ = result(dh, "dh", state)
+    cdef float *dc_ = result(dc, "dc", state) if lstm else NULL
+    cdef float *dweight_ih_ = result(dweight_ih, "dweight_ih", (rows, rnn.input))
+    cdef float *dweight_hh_ = result(dweight_hh, "dweight_hh", (rows, rnn.hidden))
+    cdef float *dbias_ih_ = optional_result(dbias_ih, "dbias_ih", (rows,))
+    cdef float *dbias_hh_ = optional_result(dbias_hh, "dbias_hh", (rows,))
+    cdef void *space = lend(fc_rnn_workspace_bytes(&rnn, True, &ctx.c))
+    with nogil:
+        fc_rnn_backward(&rnn, dy_, rnn.hidden, dh_last_, dc_last_, x_, h_, c_, y_, rnn.hidden, weight_ih_, weight_hh_,
+                        reserve_, dx_, dh_, dc_, dweight_ih_, dweight_hh_, dbias_ih_, dbias_hh_, space, &ctx.c)

@@ -1,0 +1,150 @@
+/* rnn_forward.c - the forward pass of the recurrent layers. See rnn.c for the scheme. */
+#include "rnn.h"
+
+/* A row of gates holds what the kernels of rnn_gates.inc say. In training rows lie in the reserve for all steps and
+ * take the cell state too; otherwise in the workspace for one chunk of steps, the cell state running in c_last. The
+ * plain kinds make their outputs in place. */
+typedef struct forward_task {
+    const fc_rnn *rnn;
+    const fc_context *ctx;
+    const float *panels;
+    const float *product_bias; /* GRU: bias_hh of n, inside the product with r */
+    fc_rnn_rows h, c;          /* initial states */
+    float *y;
+    int64_t y_stride;
+    float *gates;
+    int64_t gates_stride, gates_time; /* gates_time: that of the first row */
+    float *c_last;
+    bool keeps;                /* gates is the reserve */
+    int64_t begin;             /* the chunk's first step */
+} forward_task;
+
+static float *gates_row(const forward_task *t, int64_t time, int64_t row) {
+    return t->gates + ((time - t->gates_time) * t->rnn->batch + row) * t->gates_stride;
+}
+
+static float *y_row(const forward_task *t, int64_t time, int64_t row) {
+    return t->y + (time * t->rnn->batch + row) * t->y_stride;
+}
+
+static void lstm_row(const forward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units, float *gates,
+                     float *h) {
+    const int64_t hidden = t->rnn->hidden;
+    const float *c_prev = t->c_last + row * hidden;
+    float *c = t->c_last + row * hidden;
+    if (t->keeps) {
+        c = gates + 4 * hidden;
+        c_prev = step == 0 ? t->c.first + row * t->c.stride
+                           : gates_row(t, fc_rnn_time(t->rnn, step - 1), row) + 4 * hidden;
+    }
+    t->ctx->kernels->lstm_forward_row(units, hidden, gates + unit, c_prev + unit, c + unit, h + unit);
+}
+
+static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end, int64_t block, int64_t block_end) {
+    const forward_task *t = arg;
+    const fc_rnn *rnn = t->rnn;
+    const fc_kernels *kernels = t->ctx->kernels;
+    const int64_t hidden = rnn->hidden, columns = kernels->tile_columns, rows = row_end - row;
+    const int64_t step = t->begin + index, time = fc_rnn_time(rnn, step), count = fc_rnn_gates(rnn->kind);
+    const float *h[FC_RNN_STRIP_ROWS];
+    float *gates[FC_RNN_STRIP_ROWS];
+    for (int64_t i = 0; i < rows; i++) {
+        h[i] = step == 0 ? t->h.first + (row + i) * t->h.stride : y_row(t, fc_rnn_time(rnn, step - 1), row + i);
+        gates[i] = gates_row(t, time, row + i);
+    }
+    for (; block < block_end; block++) {
+        const int64_t unit = block * columns, units = fc_min(columns, hidden - unit);
+        for (int64_t gate = 0; gate < count; gate++) {
+            const bool apart = rnn->kind == FC_GRU && gate == 2; /* r scales the hidden half of n alone */
+            fc_rnn_multiply(rows, units, hidden, h, t->panels + (block * count + gate) * hidden * columns,
+                            apart && t->product_bias ? t->product_bias + unit : NULL, apart ? 0.0f : 1.0f, gates,
+                            (gate + apart) * hidden + unit, t->ctx);
+        }
+        for (int64_t i = 0; i < rows; i++) {
+            float *y = y_row(t, time, row + i);
+            if (rnn->kind == FC_LSTM) lstm_row(t, step, row + i, unit, units, gates[i], y);
+            else if (rnn->kind == FC_GRU)
+                kernels->gru_forward_row(units, hidden, gates[i] + unit, h[i] + unit, y + unit);
+            else kernels->rnn_forward_row(rnn->kind == FC_RNN_RELU, units, y + unit);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ around the loop */
+
+static int64_t gates_stride(const fc_rnn *rnn) {
+    return (rnn->kind == FC_GRU ? 4 : fc_rnn_gates(rnn->kind)) * rnn->hidden;
+}
+
+static fc_gemm input_gemm(const fc_rnn *rnn, int64_t steps) {
+    fc_gemm gemm = fc_rnn_gemm(steps * rnn->batch, fc_rnn_gates(rnn->kind) * rnn->hidden, rnn->input);
+    gemm.transpose_b = true;
+    gemm.b_stride = rnn->input;
+    return gemm;
+}
+
+int64_t fc_rnn_forward_bytes(const fc_rnn *rnn, const fc_context *ctx) {
+    const int64_t steps = fc_rnn_chunk_steps(rnn), hidden = rnn->hidden, size = (int64_t)sizeof(float);
+    const fc_gemm gemm = input_gemm(rnn, steps);
+    const int64_t chunk = fc_rnn_is_plain(rnn) ? 0 : steps * rnn->batch * gates_stride(rnn) * size;
+    return fc_round_up(fc_rnn_panels_bytes(rnn, ctx), FC_ALIGNMENT) + fc_round_up(chunk, FC_ALIGNMENT) +
+           fc_round_up(fc_rnn_gates(rnn->kind) * hidden * size, FC_ALIGNMENT) +
+           fc_round_up(hidden * size, FC_ALIGNMENT) + fc_gemm_workspace_bytes(&gemm, ctx);
+}
+
+/* The bias of the input half takes bias_hh too, but for what GRU's reset gate scales. NULL if there is none. */
+static const float *input_bias(const fc_rnn *rnn, const float *bias_ih, const float *bias_hh, float *sum) {
+    const int64_t all = fc_rnn_gates(rnn->kind) * rnn->hidden, joint = rnn->kind == FC_GRU ? 2 * rnn->hidden : all;
+    if (!bias_ih && !bias_hh) return NULL;
+    for (int64_t j = 0; j < all; j++)
+        sum[j] = (bias_ih ? bias_ih[j] : 0.0f) + (bias_hh && j < joint ? bias_hh[j] : 0.0f);
+    return sum;
+}
+
+static void copy_rows(int64_t rows, int64_t columns, fc_rnn_rows from, float *to) {
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(to + r * columns, from.first + r * from.stride, (size_t)columns * sizeof(float));
+}
+
+static void copy_last_states(const forward_task *t, float *h_last, float *c_last) {
+    const fc_rnn *rnn = t->rnn;
+    const int64_t time = fc_rnn_time(rnn, rnn->steps - 1);
+    const bool none = rnn->steps == 0;
+    copy_rows(rnn->batch, rnn->hidden, none ? t->h : (fc_rnn_rows){y_row(t, time, 0), t->y_stride}, h_last);
+    if (rnn->kind == FC_LSTM && t->keeps)
+        copy_rows(rnn->batch, rnn->hidden,
+                  none ? t->c : (fc_rnn_rows){gates_row(t, time, 0) + 4 * rnn->hidden, t->gates_stride}, c_last);
+}
+
+void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,
+                    const float *weight_hh, const float *bias_ih, const float *bias_hh, float *y, int64_t y_stride,
+                    float *h_last, float *c_last, float *reserve, void *workspace, const fc_context *ctx) {
+    const int64_t batch = rnn->batch, hidden = rnn->hidden, chunk = fc_rnn_chunk_steps(rnn);
+    const int64_t size = (int64_t)sizeof(float);
+    fc_arena arena = {workspace};
+    float *panels = fc_take(&arena, fc_rnn_panels_bytes(rnn, ctx));
+    float *sum = fc_take(&arena, fc_rnn_gates(rnn->kind) * hidden * size);
+    float *zeros = memset(fc_take(&arena, hidden * size), 0, (size_t)(hidden * size));
+    forward_task t = {.rnn = rnn, .ctx = ctx, .panels = panels, .y = y, .y_stride = y_stride, .c_last = c_last};
+    t.h = fc_rnn_rows_or(h, hidden, zeros);
+    t.c = fc_rnn_rows_or(c, hidden, zeros);
+    t.product_bias = rnn->kind == FC_GRU && bias_hh ? bias_hh + 2 * hidden : NULL;
+    t.keeps = reserve && !fc_rnn_is_plain(rnn);
+    t.gates = fc_rnn_is_plain(rnn) ? y : t.keeps ? reserve : fc_take(&arena, chunk * batch * gates_stride(rnn) * size);
+    t.gates_stride = fc_rnn_is_plain(rnn) ? y_stride : t.keeps ? fc_rnn_reserve_size(rnn) : gates_stride(rnn);
+    if (rnn->kind == FC_LSTM && !t.keeps) copy_rows(batch, hidden, t.c, c_last);
+    if (batch > 0 && rnn->steps > 0) {
+        const float *bias = input_bias(rnn, bias_ih, bias_hh, sum);
+        fc_rnn_pack(rnn, false, weight_hh, panels, ctx);
+        for (t.begin = 0; t.begin < rnn->steps; t.begin += chunk) {
+            const int64_t steps = fc_min(chunk, rnn->steps - t.begin);
+            const int64_t time = fc_rnn_first_time(rnn, t.begin, t.begin + steps);
+            fc_gemm gemm = input_gemm(rnn, steps);
+            gemm.c_stride = t.gates_stride;
+            if (!t.keeps && !fc_rnn_is_plain(rnn)) t.gates_time = time;
+            fc_gemm_run(&gemm, x + time * batch * rnn->input, weight_ih, bias, gates_row(&t, time, 0), arena.next, ctx);
+            fc_rnn_run_steps(rnn, steps, forward_step, &t, ctx);
+        }
+    }
+    copy_last_states(&t, h_last, c_last);
+}

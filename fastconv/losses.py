@@ -1,0 +1,142 @@
+"""Losses: each returns (loss, gradient), a float and the derivative by the prediction, of its shape.
+
+Losses are summed in float64. reduction is "mean" or "sum". The mean over nothing is NaN.
+"""
+
+import math
+
+import numpy as np
+
+from fastconv import ops
+from fastconv.ops._arrays import array
+
+__all__ = [
+    "softmax_cross_entropy",
+    "mean_squared_error",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+]
+
+
+def _divisor(function, reduction, count):
+    if reduction == "sum":
+        return 1
+    if reduction == "mean":
+        return count
+    raise ValueError(f'{function}: reduction={reduction!r}: must be "mean" or "sum"')
+
+
+def _reduced(total, divisor):
+    return float(total) / divisor if divisor else math.nan
+
+
+def _pair(function, name, value, targets):
+    array(function, name, value)
+    array(function, "targets", targets)
+    if value.shape != targets.shape:
+        raise ValueError(f"{function}: targets has shape {targets.shape}: must be {value.shape}, that of {name}")
+
+
+def _check_unit(function, name, values):
+    # Written so that NaN passes: it must reach the loss, not hide behind an error about a range.
+    if values.size and (values.min() < 0.0 or values.max() > 1.0):
+        raise ValueError(f"{function}: {name} holds {values.min()} to {values.max()}: must be in [0, 1]")
+
+
+def softmax_cross_entropy(logits, labels, *, reduction="mean"):
+    """-log softmax(logits)[label]: logits (..., C) float32, labels (...) integers in [0, C).
+
+    The gradient is softmax(logits) - onehot(labels), over the number of labels for the mean. As
+    torch.nn.functional.cross_entropy, but for classes on the last axis.
+
+    >>> loss, gradient = softmax_cross_entropy(np.zeros((1, 4), np.float32), np.array([2]))
+    >>> round(loss, 4), gradient.tolist()
+    (1.3863, [[0.25, 0.25, -0.75, 0.25]])
+    """
+    function = "softmax_cross_entropy"
+    array(function, "logits", logits)
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{function}: labels has dtype {labels.dtype}: must be an integer type")
+    if logits.ndim < 1 or labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"{function}: labels has shape {labels.shape}: must be that of logits {logits.shape} but the last"
+        )
+    classes = logits.shape[-1]
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        bad = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"{function}: labels holds {bad}: every label must be in [0, {classes})")
+    divisor = _divisor(function, reduction, labels.size)
+    log_probabilities = np.ascontiguousarray(ops.log_softmax(logits)).reshape(labels.size, classes)
+    rows, columns = np.arange(labels.size), labels.reshape(-1)
+    total = -np.sum(log_probabilities[rows, columns], dtype=np.float64)
+    gradient = np.exp(log_probabilities)
+    gradient[rows, columns] -= 1.0
+    if divisor > 1:
+        gradient *= np.float32(1.0 / divisor)
+    return _reduced(total, divisor), gradient.reshape(logits.shape)
+
+
+def mean_squared_error(prediction, targets, *, reduction="mean"):
+    """(prediction - targets)**2 over all elements of two float32 arrays of one shape.
+
+    The gradient is 2 (prediction - targets), over the number of elements for the mean.
+
+    >>> mean_squared_error(np.array([1, 3], np.float32), np.array([1, 1], np.float32))
+    (2.0, array([0., 2.], dtype=float32))
+    """
+    function = "mean_squared_error"
+    _pair(function, "prediction", prediction, targets)
+    divisor = _divisor(function, reduction, prediction.size)
+    difference = prediction - targets
+    total = np.sum(np.square(difference, dtype=np.float64))
+    difference *= np.float32(2.0 / max(divisor, 1))
+    return _reduced(total, divisor), difference
+
+
+def binary_cross_entropy_with_logits(logits, targets, *, reduction="mean"):
+    """-(t log s + (1 - t) log(1 - s)), s = sigmoid(logits), t = targets in [0, 1], of one shape, float32.
+
+    Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which neither overflows nor cancels. Gradient (s - t) / n.
+
+    >>> loss, gradient = binary_cross_entropy_with_logits(np.zeros(2, np.float32), np.array([0, 1], np.float32))
+    >>> round(loss, 4), gradient.tolist()
+    (0.6931, [0.25, -0.25])
+    """
+    function = "binary_cross_entropy_with_logits"
+    _pair(function, "logits", logits, targets)
+    _check_unit(function, "targets", targets)
+    divisor = _divisor(function, reduction, logits.size)
+    losses = np.abs(logits)
+    np.negative(losses, out=losses)
+    np.log1p(np.exp(losses, out=losses), out=losses)
+    losses += np.maximum(logits, 0.0)
+    losses -= logits * targets
+    gradient = ops.sigmoid(logits) - targets
+    gradient *= np.float32(1.0 / max(divisor, 1))
+    return _reduced(np.sum(losses, dtype=np.float64), divisor), gradient
+
+
+def binary_cross_entropy(probabilities, targets, *, reduction="mean"):
+    """-(t log p + (1 - t) log(1 - p)), p = probabilities and t = targets in [0, 1], of one shape, float32.
+
+    As PyTorch: logarithms are held at -100 or above, and the gradient (p - t) / (p (1 - p)) / n has a divisor of at
+    least 1e-12. Where logits are at hand, binary_cross_entropy_with_logits is the better choice.
+
+    >>> loss, gradient = binary_cross_entropy(np.array([0.5], np.float32), np.array([1], np.float32))
+    >>> round(loss, 4), gradient.tolist()
+    (0.6931, [-2.0])
+    """
+    function = "binary_cross_entropy"
+    _pair(function, "probabilities", probabilities, targets)
+    _check_unit(function, "probabilities", probabilities)
+    _check_unit(function, "targets", targets)
+    divisor = _divisor(function, reduction, probabilities.size)
+    with np.errstate(divide="ignore"):
+        positive = np.maximum(np.log(probabilities), -100.0)
+        negative = np.maximum(np.log1p(-probabilities), -100.0)
+    losses = targets * positive + (1.0 - targets) * negative
+    gradient = probabilities - targets
+    gradient /= np.maximum(probabilities * (1.0 - probabilities), np.float32(1e-12))
+    gradient *= np.float32(1.0 / max(divisor, 1))
+    return _reduced(-np.sum(losses, dtype=np.float64), divisor), gradient
