@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "parallel.h"
+#include "strip.h"
 
 /* One algorithm, all its passes. Forward takes what `pack` made of the weights. */
 typedef struct conv2d_algorithm {
@@ -36,16 +37,10 @@ static inline int64_t conv2d_multiply_adds(const fc_conv2d *c) {
 typedef struct conv2d_panels {
     const float *packed;
     int64_t taps, depth, columns;
+    int64_t x_offset, y_offset;      /* of the group, in the rows of a strip */
     const float *bias;               /* [columns] or NULL */
     const fc_activation *activation; /* or NULL */
 } conv2d_panels;
-
-/* y[i] = x[i] . packed for the rows i of a strip. */
-typedef struct conv2d_strip {
-    const float *const *x; /* [taps][rows] */
-    float *const *y;       /* [rows] */
-    int64_t rows, x_offset, y_offset;
-} conv2d_strip;
 
 int64_t conv2d_panel_count(int64_t columns, const fc_context *ctx);
 int64_t conv2d_panels_size(int64_t taps, int64_t depth, int64_t columns, const fc_context *ctx); /* floats */
@@ -59,8 +54,9 @@ typedef struct conv2d_weights {
 } conv2d_weights;
 
 void conv2d_pack_panel(const conv2d_weights *weights, int64_t panel, float *packed, const fc_context *ctx);
-void conv2d_multiply_strip(const conv2d_strip *strip, const conv2d_panels *panels, int64_t panel_begin,
-                           int64_t panel_end, const fc_context *ctx);
+/* y[i] = x[i] . packed for the rows i of a strip. */
+void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
+                           const fc_context *ctx);
 
 /* ---- conv2d_direct.c */
 

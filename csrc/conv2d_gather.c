@@ -74,23 +74,36 @@ static float *output_at(const gather_task *t, int64_t n, int64_t i, int64_t j) {
     return t->y + ((n * g->out_height + h) * g->out_width + w) * g->groups * g->out_depth;
 }
 
+/* The pointers of one pixel, entry[tap * count]: taps outside the image point to zeros. */
+static void point_at_border(const gather_task *t, int64_t n, int64_t i, int64_t j, int64_t count, const float **entry) {
+    const conv2d_gather *g = t->g;
+    const int64_t channels = g->groups * g->in_depth;
+    for (int64_t a = 0; a < g->tap_rows; a++) {
+        const int64_t h = i * g->step_h + g->row_at[a];
+        for (int64_t b = 0; b < g->tap_columns; b++, entry += count) {
+            const int64_t w = j * g->step_w + g->column_at[b];
+            const bool inside = h >= 0 && h < g->in_height && w >= 0 && w < g->in_width;
+            *entry = inside ? t->x + ((n * g->in_height + h) * g->in_width + w) * channels : t->zeros;
+        }
+    }
+}
+
 /* Pointers for the pixels [begin, begin + count) of the flattened (batch, rows, columns) grid. */
 static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, const float **x, float **y) {
     const conv2d_gather *g = t->g;
-    const int64_t channels = g->groups * g->in_depth;
+    const int64_t channels = g->groups * g->in_depth, line = g->in_width * channels;
+    const int64_t top = g->tap_rows ? g->row_at[0] : 0, left = g->tap_columns ? g->column_at[0] : 0;
     int64_t j = begin % g->columns, i = begin / g->columns % g->rows, n = begin / g->columns / g->rows;
     for (int64_t m = 0; m < count; m++) {
-        const float *image = t->x + n * g->in_height * g->in_width * channels;
-        const float **entry = x + m;
+        const int64_t h = i * g->step_h + top, w = j * g->step_w + left;
         y[m] = output_at(t, n, i, j);
-        for (int64_t a = 0; a < g->tap_rows; a++) {
-            const int64_t h = i * g->step_h + g->row_at[a];
-            const bool inside = h >= 0 && h < g->in_height;
-            const float *line = image + h * g->in_width * channels;
-            for (int64_t b = 0; b < g->tap_columns; b++, entry += count) {
-                const int64_t w = j * g->step_w + g->column_at[b];
-                *entry = inside && w >= 0 && w < g->in_width ? line + w * channels : t->zeros;
-            }
+        if (h < 0 || h + g->row_reach >= g->in_height || w < 0 || w + g->column_reach >= g->in_width) {
+            point_at_border(t, n, i, j, count, x + m);
+        } else {
+            const float *corner = t->x + ((n * g->in_height + h) * g->in_width + w) * channels, **entry = x + m;
+            for (int64_t a = 0; a < g->tap_rows; a++)
+                for (int64_t b = 0; b < g->tap_columns; b++, entry += count)
+                    *entry = corner + (g->row_at[a] - top) * line + (g->column_at[b] - left) * channels;
         }
         if (++j == g->columns) {
             j = 0;
@@ -133,37 +146,35 @@ static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int
 
 /* -------------------------------------------------------------------------------------------------------- strips */
 
-static void multiply_group(const gather_task *t, const conv2d_strip *gathered, int64_t group, int64_t panel_group) {
+static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t group, int64_t panel_group) {
     const conv2d_gather *g = t->g;
     const int64_t taps = g->tap_rows * g->tap_columns;
     const conv2d_panels panels = {
         .packed = t->packed + group * conv2d_panels_size(taps, g->in_depth, g->out_depth, t->ctx),
         .taps = t->lines ? g->tap_rows : taps, .depth = t->lines ? g->tap_columns * g->in_depth : g->in_depth,
-        .columns = g->out_depth, .bias = t->bias ? t->bias + group * g->out_depth : NULL,
+        .columns = g->out_depth, .x_offset = group * g->in_depth, .y_offset = group * g->out_depth,
+        .bias = t->bias ? t->bias + group * g->out_depth : NULL,
         .activation = t->activation,
     };
-    conv2d_strip strip = *gathered;
     int64_t panel_begin, panel_end;
-    strip.x_offset = group * g->in_depth;
-    strip.y_offset = group * g->out_depth;
     fc_split(conv2d_panel_count(g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
-    conv2d_multiply_strip(&strip, &panels, panel_begin, panel_end, t->ctx);
+    conv2d_multiply_strip(strip, &panels, panel_begin, panel_end, t->ctx);
 }
 
 /* The pointer tables of strip number `index`. */
 static void gather_strip(const gather_task *t, int64_t index, const float **x, float **y, float *lines,
-                         conv2d_strip *strip) {
+                         fc_strip *strip) {
     const conv2d_gather *g = t->g;
     int64_t first, last;
     if (t->lines) {
         const int64_t strips = t->strips / g->batch;
         fc_split(g->rows, strips, index % strips, &first, &last);
         point_at_lines(t, index / strips, first, last, lines, x, y);
-        *strip = (conv2d_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
+        *strip = (fc_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
     } else {
         fc_split(g->batch * g->rows * g->columns, t->strips, index, &first, &last);
         point_at_pixels(t, first, last - first, x, y);
-        *strip = (conv2d_strip){.x = x, .y = y, .rows = last - first};
+        *strip = (fc_strip){.x = x, .y = y, .rows = last - first};
     }
 }
 
@@ -174,7 +185,7 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     fc_arena arena = {t->scratch + thread * t->scratch_bytes};
     const float **x = fc_take(&arena, x_table_bytes(t->g));
     float **y = fc_take(&arena, y_table_bytes(t->g)), *lines = fc_take(&arena, lines_bytes(t->g));
-    conv2d_strip strip = {0};
+    fc_strip strip = {0};
     for (int64_t item = begin; item < end; item++) {
         const int64_t part = item % parts;
         if (item == begin || part == 0) gather_strip(t, item / parts, x, y, lines, &strip);

@@ -115,7 +115,8 @@ static void run_blocks(void *arg, int64_t begin, int64_t end, int thread) {
 }
 
 void fc_rnn_run_steps(const fc_rnn *rnn, int64_t count, fc_rnn_step step, void *arg, const fc_context *ctx) {
-    const int64_t work = rnn->batch * fc_rnn_gates(rnn->kind) * rnn->hidden * rnn->hidden;
+    /* A tile of one row keeps two sums in flight and runs at half the rate of the others: it counts as two. */
+    const int64_t work = fc_max(rnn->batch, 2) * fc_rnn_gates(rnn->kind) * rnn->hidden * rnn->hidden;
     const int64_t strips = fc_ceil_div(rnn->batch, FC_RNN_STRIP_ROWS);
     const int threads = fc_threads_for_arithmetic(count * work, ctx);
     const int step_threads = fc_threads_for_arithmetic(work, ctx);

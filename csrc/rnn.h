@@ -25,9 +25,11 @@ static inline int64_t fc_rnn_first_time(const fc_rnn *rnn, int64_t begin, int64_
     return rnn->reverse ? rnn->steps - end : begin;
 }
 
-static inline bool fc_rnn_is_plain(const fc_rnn *rnn) { return rnn->kind == FC_RNN_TANH || rnn->kind == FC_RNN_RELU; }
+static inline bool fc_rnn_is_plain(const fc_rnn *rnn) {
+    return rnn->kind == FC_RNN_TANH || rnn->kind == FC_RNN_RELU;
+}
 
-/* Hidden units are dealt with in blocks as wide as a tile: the tiles of all gates of a block, then its pointwise half. */
+/* Hidden units come in blocks as wide as a tile: the tiles of all gates of a block, then its pointwise half. */
 static inline int64_t fc_rnn_blocks(const fc_rnn *rnn, const fc_context *ctx) {
     return fc_ceil_div(rnn->hidden, ctx->kernels->tile_columns);
 }

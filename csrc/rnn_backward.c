@@ -1,8 +1,8 @@
 /* rnn_backward.c - the backward pass of the recurrent layers. See rnn.c for the scheme.
  *
- * The time loop goes backwards and makes the gradients of the gates before activation and, by the product with weight_hh,
- * of the state before. Everything else is a GEMM over the rows of a chunk of steps; gradients of weights and biases add up
- * chunk by chunk (the chunks do not depend on the threads).
+ * The time loop goes backwards and makes the gradients of the gates before activation and, by the product with
+ * weight_hh, of the state before. Everything else is a GEMM over the rows of a chunk of steps; gradients of weights and
+ * biases add up chunk by chunk (the chunks do not depend on the threads).
  */
 #include "rnn.h"
 
@@ -105,8 +105,8 @@ static void add_weight_gradient(const backward_task *t, int64_t rows, int64_t wi
 }
 
 /* dbias (width) += column sums */
-static void add_bias_gradient(const backward_task *t, int64_t rows, int64_t width, const float *dgates, const float *ones,
-                              float *dbias, void *workspace) {
+static void add_bias_gradient(const backward_task *t, int64_t rows, int64_t width, const float *dgates,
+                              const float *ones, float *dbias, void *workspace) {
     fc_gemm gemm = fc_rnn_gemm(1, width, rows);
     gemm.b_stride = t->dgates_stride;
     gemm.beta = 1.0f;
@@ -138,14 +138,17 @@ static void add_hidden_gradients(const backward_task *t, const float *ones, cons
     const fc_rnn *rnn = t->rnn;
     const int64_t batch = rnn->batch, hidden = rnn->hidden, width = fc_rnn_gates(rnn->kind) * hidden;
     const int64_t begin = fc_max(t->begin, 1), steps = t->end - begin;
-    if (t->begin == 0 && t->h.stride != 0)
-        add_weight_gradient(t, batch, width, hidden, dgates_row(t, fc_rnn_time(rnn, 0), 0), t->h, to->dweight_hh, workspace);
+    if (t->begin == 0 && t->h.stride != 0) { /* a stride of 0 stands for states of zeros */
+        const float *dgates = dgates_row(t, fc_rnn_time(rnn, 0), 0);
+        add_weight_gradient(t, batch, width, hidden, dgates, t->h, to->dweight_hh, workspace);
+    }
     if (steps > 0) {
         const int64_t time = fc_rnn_first_time(rnn, begin, t->end), before = time + (rnn->reverse ? 1 : -1);
         const fc_rnn_rows right = {time_row(t, t->y, before, 0), t->y.stride};
         add_weight_gradient(t, steps * batch, width, hidden, dgates_row(t, time, 0), right, to->dweight_hh, workspace);
     }
-    if (to->dbias_hh) add_bias_gradient(t, (t->end - t->begin) * batch, width, t->dgates, ones, to->dbias_hh, workspace);
+    if (to->dbias_hh)
+        add_bias_gradient(t, (t->end - t->begin) * batch, width, t->dgates, ones, to->dbias_hh, workspace);
 }
 
 /* ------------------------------------------------------------------------------------------------ around the loop */

@@ -1,9 +1,9 @@
 /* rnn_forward.c - the forward pass of the recurrent layers. See rnn.c for the scheme. */
 #include "rnn.h"
 
-/* A row of gates holds what the kernels of rnn_gates.inc say. In training rows lie in the reserve for all steps and take
- * the cell state too; otherwise in the workspace for one chunk of steps, the cell state running in c_last. The plain
- * kinds make their outputs in place. */
+/* A row of gates holds what the kernels of rnn_gates.inc say. In training rows lie in the reserve for all steps and
+ * take the cell state too; otherwise in the workspace for one chunk of steps, the cell state running in c_last. The
+ * plain kinds make their outputs in place. */
 typedef struct forward_task {
     const fc_rnn *rnn;
     const fc_context *ctx;
@@ -27,7 +27,8 @@ static float *y_row(const forward_task *t, int64_t time, int64_t row) {
     return t->y + (time * t->rnn->batch + row) * t->y_stride;
 }
 
-static void lstm_row(const forward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units, float *gates, float *h) {
+static void lstm_row(const forward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units, float *gates,
+                     float *h) {
     const int64_t hidden = t->rnn->hidden;
     const float *c_prev = t->c_last + row * hidden;
     float *c = t->c_last + row * hidden;
@@ -71,7 +72,9 @@ static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end,
 
 /* ------------------------------------------------------------------------------------------------ around the loop */
 
-static int64_t gates_stride(const fc_rnn *rnn) { return (rnn->kind == FC_GRU ? 4 : fc_rnn_gates(rnn->kind)) * rnn->hidden; }
+static int64_t gates_stride(const fc_rnn *rnn) {
+    return (rnn->kind == FC_GRU ? 4 : fc_rnn_gates(rnn->kind)) * rnn->hidden;
+}
 
 static fc_gemm input_gemm(const fc_rnn *rnn, int64_t steps) {
     fc_gemm gemm = fc_rnn_gemm(steps * rnn->batch, fc_rnn_gates(rnn->kind) * rnn->hidden, rnn->input);
@@ -116,7 +119,8 @@ static void copy_last_states(const forward_task *t, float *h_last, float *c_last
 void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,
                     const float *weight_hh, const float *bias_ih, const float *bias_hh, float *y, int64_t y_stride,
                     float *h_last, float *c_last, float *reserve, void *workspace, const fc_context *ctx) {
-    const int64_t batch = rnn->batch, hidden = rnn->hidden, chunk = fc_rnn_chunk_steps(rnn), size = (int64_t)sizeof(float);
+    const int64_t batch = rnn->batch, hidden = rnn->hidden, chunk = fc_rnn_chunk_steps(rnn);
+    const int64_t size = (int64_t)sizeof(float);
     fc_arena arena = {workspace};
     float *panels = fc_take(&arena, fc_rnn_panels_bytes(rnn, ctx));
     float *sum = fc_take(&arena, fc_rnn_gates(rnn->kind) * hidden * size);

@@ -2,8 +2,8 @@
 
 Shapes: x (T, N, I), y (T, N, H), states h and c (N, H), weight_ih (G*H, I), weight_hh (G*H, H), biases (G*H,), with
 G = 4 gates i, f, g, o for the LSTM, 3 gates r, z, n for the GRU, 1 for the plain RNN: PyTorch's shapes and order.
-All float32. States and biases may be None: zeros. With reverse=True the recurrence goes from step T-1 to step 0; y stays
-indexed by time, and the last states are those after step 0.
+All float32. States and biases may be None: zeros. With reverse=True the recurrence goes from step T-1 to step 0; y
+stays indexed by time, and the last states are those after step 0.
 
 `<name>` is for inference and keeps nothing; `<name>_forward` also returns the reserve that `<name>_backward` needs.
 """
@@ -58,7 +58,7 @@ def _forward(function, kind, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, re
 
 
 def _backward(function, kind, dy, dh_last, dc_last, x, h, c, y, reserve, weight_ih, weight_hh, reverse):
-    """(dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh); dc is None but for the LSTM, dbias_ih but for the GRU."""
+    """(dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh): dc None but for the LSTM, dbias_ih but for the GRU."""
     steps, batch, features, hidden, rows = _sizes(function, kind, x, weight_hh)
     code, state, outputs = _native.RNN_KINDS[kind], (batch, hidden), (steps, batch, hidden)
     operands = (
@@ -91,7 +91,8 @@ def lstm(x, h, c, weight_ih, weight_hh, bias_ih=None, bias_hh=None, *, reverse=F
     [i, f, g, o] = x_t @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh, and then
     c = sigmoid(f) * c + sigmoid(i) * tanh(g); y_t = h = sigmoid(o) * tanh(c).
     x (T, N, I), h and c (N, H) or None, weight_ih (4H, I), weight_hh (4H, H), biases (4H,) or None, float32 ->
-    y (T, N, H), h_last and c_last (N, H). TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
+    y (T, N, H), h_last and c_last (N, H).
+    TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
     >>> weight_ih, weight_hh = np.ones((8, 3), np.float32), np.ones((8, 2), np.float32)
@@ -105,7 +106,8 @@ def lstm(x, h, c, weight_ih, weight_hh, bias_ih=None, bias_hh=None, *, reverse=F
 def lstm_forward(x, h, c, weight_ih, weight_hh, bias_ih=None, bias_hh=None, *, reverse=False):
     """`lstm` for training -> (y, h_last, c_last, reserve); reserve (T, N, 5H) is what `lstm_backward` needs.
 
-    Shapes, formula and errors as `lstm`. The reserve holds the activated gates i, f, g, o and the cell state of each step.
+    Shapes, formula and errors as `lstm`. The reserve holds the activated gates i, f, g, o and the cell state of each
+    step.
 
     >>> import numpy as np; from fastconv import ops
     >>> weight_ih, weight_hh = np.ones((8, 3), np.float32), np.ones((8, 2), np.float32)
@@ -118,9 +120,10 @@ def lstm_forward(x, h, c, weight_ih, weight_hh, bias_ih=None, bias_hh=None, *, r
 def lstm_backward(dy, dh_last, dc_last, x, h, c, y, reserve, weight_ih, weight_hh, *, reverse=False):
     """Gradients of `lstm_forward` -> (dx, dh, dc, dweight_ih, dweight_hh, dbias), by backpropagation through time.
 
-    dy (T, N, H), dh_last and dc_last (N, H): gradients of the outputs, None for zeros. x, h, c, weights and reverse as given
-    to lstm_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (4H,) is that of
-    bias_ih and of bias_hh alike. TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
+    dy (T, N, H), dh_last and dc_last (N, H): gradients of the outputs, None for zeros. x, h, c, weights and reverse as
+    given to lstm_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (4H,) is
+    that of bias_ih and of bias_hh alike.
+    TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, w = np.ones((5, 1, 2), np.float32), np.ones((8, 2), np.float32)
@@ -170,8 +173,9 @@ def gru_backward(dy, dh_last, x, h, y, reserve, weight_ih, weight_hh, *, reverse
     """Gradients of `gru_forward` -> (dx, dh, dweight_ih, dweight_hh, dbias_ih, dbias_hh).
 
     dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights and reverse as given to
-    gru_forward, y and reserve as returned by it. Each gradient has the shape of its operand; those of the biases, (3H,), differ
-    in n, where the reset gate scales the hidden half alone. TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
+    gru_forward, y and reserve as returned by it. Each gradient has the shape of its operand; those of the biases,
+    (3H,), differ in n, where the reset gate scales the hidden half alone.
+    TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, w = np.ones((5, 1, 2), np.float32), np.ones((6, 2), np.float32)
@@ -227,9 +231,10 @@ def rnn_forward(x, h, weight_ih, weight_hh, bias_ih=None, bias_hh=None, *, nonli
 def rnn_backward(dy, dh_last, x, h, y, reserve, weight_ih, weight_hh, *, nonlinearity="tanh", reverse=False):
     """Gradients of `rnn_forward` -> (dx, dh, dweight_ih, dweight_hh, dbias).
 
-    dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights, nonlinearity and reverse as given
-    to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (H,) is that of
-    bias_ih and of bias_hh alike. TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
+    dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights, nonlinearity and reverse as
+    given to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (H,) is
+    that of bias_ih and of bias_hh alike.
+    TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, w = np.ones((5, 1, 2), np.float32), np.ones((2, 2), np.float32)
