@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from fastconv import initializers, layers
 from fastconv.layers import (
     GRU,

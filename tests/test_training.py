@@ -6,8 +6,16 @@ import sys
 
 import numpy as np
 import pytest
-from fastconv import layers, losses, optim, training
+
+from fastconv import layers, losses, optim, runtime, training
 from fastconv.layers import Linear, Sequential, Tanh
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small are not worth sharing; where other programs run, waiting for a second core takes far longer."""
+    with runtime.options(num_threads=1):
+        yield
 
 
 @pytest.fixture
