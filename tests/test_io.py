@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from fastconv import datasets, io, layers, testing
 
 

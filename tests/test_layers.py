@@ -5,26 +5,20 @@ import threading
 
 import numpy as np
 import pytest
+
 from fastconv import initializers, layers
 from fastconv.layers import (
     GRU,
     LSTM,
-    RNN,
     Concat,
     Conv2d,
     Dropout,
     Embedding,
     Flatten,
-    GRUCell,
-    LastStep,
     Layer,
     Linear,
-    LSTMCell,
-    LSTMState,
-    Outputs,
     Parameter,
     Residual,
-    RNNCell,
     Sequential,
 )
 from fastconv.testing import check_vjp
@@ -154,86 +148,6 @@ def test_a_layer_used_twice_sums_its_gradients(rng):
     for step in steps:
         step(dy)
     np.testing.assert_allclose(layer.weight.grad, 3 * dy.T @ x, rtol=1e-6)
-
-
-def copy_cell(sequence, cell):
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in sequence.state_dict().items()})
-    return cell
-
-
-@pytest.mark.parametrize("kinds", [(LSTM, LSTMCell), (GRU, GRUCell), (RNN, RNNCell)], ids=["LSTM", "GRU", "RNN"])
-def test_a_sequence_is_an_unrolled_cell(kinds, rng):
-    sequence = kinds[0](3, 5, rng=0)
-    cell = copy_cell(sequence, kinds[1](3, 5))
-    x, dy = normal(rng, 6, 2, 3), normal(rng, 6, 2, 5)
-    (y, last), backward = sequence.forward(x)
-    state, outputs, steps = None, [], []
-    for step in x:
-        (output, state), step_backward = cell.forward(step, state)
-        outputs.append(output)
-        steps.append(step_backward)
-    np.testing.assert_allclose(y, np.stack(outputs), atol=1e-6)
-    np.testing.assert_allclose(last[0] if isinstance(last, np.ndarray) else last.c[0],
-                               state if isinstance(state, np.ndarray) else state.c, atol=1e-6)  # fmt: skip
-    dx, _ = backward(dy)
-    dstate, dsteps = None, []
-    for step_backward, dstep in zip(reversed(steps), reversed(dy), strict=True):
-        dstep, dstate = step_backward(dstep, dstate)
-        dsteps.append(dstep)
-    np.testing.assert_allclose(dx, np.stack(dsteps[::-1]), atol=2e-6)
-    for name, parameter in sequence.parameters():
-        unrolled = dict(cell.parameters())[name.removesuffix("_l0")]
-        np.testing.assert_allclose(parameter.grad, unrolled.grad, atol=1e-5)
-        assert np.abs(parameter.grad).max() > 1e-2
-
-
-def test_last_step_and_outputs(rng):
-    x = normal(rng, 6, 2, 3)
-    for kind in (LSTM, GRU, RNN):
-        rnn = kind(3, 4, num_layers=2, bidirectional=True, rng=0)
-        (y, _), full = rnn.forward(x)
-        np.testing.assert_array_equal(Outputs(rnn)(x), y)
-        last, backward = LastStep(rnn).forward(x)
-        np.testing.assert_array_equal(last, LastStep(rnn)(x))
-        np.testing.assert_array_equal(last, np.concatenate([y[-1, :, :4], y[0, :, 4:]], axis=1))
-        dlast, dy = normal(rng, 2, 8), np.zeros_like(y)
-        dy[-1, :, :4], dy[0, :, 4:] = dlast[:, :4], dlast[:, 4:]
-        np.testing.assert_allclose(backward(dlast), full(dy)[0], atol=1e-6)
-        assert [name for name, _ in LastStep(rnn).parameters()][0] == "rnn.weight_ih_l0"
-    with pytest.raises(TypeError, match="must be an RNN, LSTM or GRU"):
-        LastStep(Linear(2, 2))
-
-
-def test_recurrent_dropout_acts_between_layers_in_training(rng):
-    x = normal(rng, 5, 2, 3)
-    rnn = LSTM(3, 4, num_layers=2, dropout=1.0, rng=0)
-    single = LSTM(3, 4, rng=0)
-    single.load_state_dict({name: value for name, value in rnn.state_dict().items() if "l0" in name})
-    (kept, _), _ = rnn.forward(x, training=False)
-    np.testing.assert_array_equal(kept, rnn(x)[0])
-    (dropped, state), backward = rnn.forward(x, training=True)
-    assert np.abs(dropped - kept).max() > 1e-3
-    np.testing.assert_array_equal(state.h[0], single(x)[1].h[0])  # the first layer's input is not dropped
-    dx, _ = backward(np.ones_like(dropped))
-    assert not dx.any()  # nothing passes a dropout of 1
-
-
-def test_recurrent_arguments(rng):
-    rnn = LSTM(3, 4)
-    x = normal(rng, 5, 2, 3)
-    with pytest.raises(ValueError, match=r"LSTM: x has shape \(5, 2, 4\): its last dimension must be 3"):
-        rnn(normal(rng, 5, 2, 4))
-    with pytest.raises(TypeError, match=r"LSTM: state is ndarray: must be LSTMState\(h, c\) or None"):
-        rnn.forward(x, normal(rng, 1, 2, 4))
-    with pytest.raises(ValueError, match=r"LSTM: state has shape \(1, 3, 4\): must be \(1, 2, 4\)"):
-        rnn.forward(x, LSTMState(normal(rng, 1, 2, 4), normal(rng, 1, 3, 4)))
-    (y, _), backward = rnn.forward(x)
-    with pytest.raises(ValueError, match="dy has time-major shape"):
-        backward(y[1:])
-    with pytest.raises(ValueError, match='nonlinearity="sine"|nonlinearity=.sine.'):
-        RNN(3, 4, nonlinearity="sine")
-    with pytest.raises(ValueError, match="num_layers=0: must be >= 1"):
-        GRU(3, 4, 0)
 
 
 def test_dropout(rng):

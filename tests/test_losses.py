@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+
 from fastconv import losses
 from fastconv.testing import check_vjp
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+
 from fastconv import io, layers, optim
 from fastconv.layers import Parameter
 

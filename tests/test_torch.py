@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastconv import layers, losses, optim
 from fastconv.layers import LSTMState
 
@@ -230,10 +231,11 @@ def test_cells(kind, bias):
 
 def test_network():
     """A network of many layers: state dict names, gradients, running statistics."""
+
     def build(n):
         flat = n.Flatten(1)
         first = n.Sequential(n.Conv2d(3, 8, 3, padding=1, bias=False), n.BatchNorm2d(8), n.ReLU(), n.MaxPool2d(2))
-        second = n.Sequential(n.Conv2d(8, 8, 3, stride=2, padding=1, groups=2), n.BatchNorm2d(8), n.SiLU())
+        second = n.Sequential(n.Conv2d(8, 8, 3, stride=2, padding=1, groups=2, bias=False), n.BatchNorm2d(8), n.SiLU())
         return n.Sequential(first, second, flat, n.Linear(32, 6), n.Tanh(), n.Linear(6, 4))
 
     compare(build(layers), build(nn), images(4, 3, 8, 8))

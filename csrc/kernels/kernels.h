@@ -50,6 +50,19 @@ typedef struct fc_depthwise {
     const float *bias; /* [channels] or NULL */
 } fc_depthwise;
 
+/* A run of output columns of a pooling whose windows hold the same taps. Window i starts at x + i * x_step; its tap (r, s)
+ * lies r * x_row + s * x_column further, and at r * index_row + s * index_column further in the plane. */
+typedef struct fc_pool_run {
+    int64_t columns, channels, tap_rows, tap_columns;
+    const float *x;
+    int64_t x_step, x_row, x_column;
+    float *y;
+    int64_t y_step;
+    float divisor;    /* of the average */
+    int32_t *indices; /* of the maximum, laid out as y; NULL where not wanted */
+    int32_t index, index_step, index_row, index_column;
+} fc_pool_run;
+
 struct fc_kernels {
     const char *isa;
     int lanes;

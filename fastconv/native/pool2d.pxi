@@ -1,1 +1,71 @@
-# Binding of pool2d.
+# Binding of pool2d.c.
+
+
+cdef inline const int32_t *index_operand(object array, str name, tuple shape) except? NULL:
+    return <const int32_t *>buffer(array, name, shape, False, b"i", "int32")
+
+
+cdef class Pool2dPlan:
+    """A validated pooling; images are (N, H, W, C). Immutable. `function` starts the error's text."""
+    cdef fc_pool2d c
+    cdef tuple x_nhwc, y_nhwc
+    cdef readonly tuple y_shape
+
+    def __init__(self, str function, tuple x_shape, tuple kernel, tuple stride, tuple pads, tuple dilation,
+                 bint ceil_mode, bint count_include_pad):
+        cdef fc_error error
+        cdef fc_pool2d *d = &self.c
+        try:
+            d.batch, d.channels, d.in_height, d.in_width = x_shape
+            d.kernel_height, d.kernel_width = kernel
+            d.stride_height, d.stride_width = stride
+            d.pad_top, d.pad_bottom, d.pad_left, d.pad_right = pads
+            d.dilation_height, d.dilation_width = dilation
+        except OverflowError:
+            raise ValueError(f"{function}: x shape={x_shape}, kernel_size={kernel}, stride={stride}, padding={pads}, "
+                             f"dilation={dilation}: every value must fit 64 bits") from None
+        d.ceil_mode = ceil_mode
+        d.count_include_pad = count_include_pad
+        if fc_pool2d_plan(d, &error) != FC_OK:
+            raise ValueError(f"{function}: {plan_error(&error)}")
+        self.y_shape = (d.batch, d.channels, d.out_height, d.out_width)
+        self.x_nhwc = (d.batch, d.in_height, d.in_width, d.channels)
+        self.y_nhwc = (d.batch, d.out_height, d.out_width, d.channels)
+
+    def max_forward(self, x, y, indices, Context ctx not None):
+        """indices may be None."""
+        cdef const float *x_ = operand(x, "x", self.x_nhwc)
+        cdef float *y_ = result(y, "y", self.y_nhwc)
+        cdef int32_t *indices_ = NULL
+        if indices is not None:
+            indices_ = <int32_t *>buffer(indices, "indices", self.y_nhwc, True, b"i", "int32")
+        with nogil:
+            fc_max_pool2d_forward(&self.c, x_, y_, indices_, &ctx.c)
+
+    def indices_ok(self, indices):
+        """Whether every index lies in its own window."""
+        cdef const int32_t *indices_ = index_operand(indices, "indices", self.y_nhwc)
+        cdef bint ok
+        with nogil:
+            ok = fc_max_pool2d_indices_ok(&self.c, indices_)
+        return ok
+
+    def max_backward(self, dy, indices, dx, Context ctx not None):
+        """indices must be ok: an index outside of its window is a gradient lost."""
+        cdef const float *dy_ = operand(dy, "dy", self.y_nhwc)
+        cdef const int32_t *indices_ = index_operand(indices, "indices", self.y_nhwc)
+        cdef float *dx_ = result(dx, "dx", self.x_nhwc)
+        with nogil:
+            fc_max_pool2d_backward(&self.c, dy_, indices_, dx_, &ctx.c)
+
+    def avg_forward(self, x, y, Context ctx not None):
+        cdef const float *x_ = operand(x, "x", self.x_nhwc)
+        cdef float *y_ = result(y, "y", self.y_nhwc)
+        with nogil:
+            fc_avg_pool2d_forward(&self.c, x_, y_, &ctx.c)
+
+    def avg_backward(self, dy, dx, Context ctx not None):
+        cdef const float *dy_ = operand(dy, "dy", self.y_nhwc)
+        cdef float *dx_ = result(dx, "dx", self.x_nhwc)
+        with nogil:
+            fc_avg_pool2d_backward(&self.c, dy_, dx_, &ctx.c)
