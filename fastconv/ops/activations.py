@@ -1,8 +1,9 @@
 """Activations and softmax. Formulas, names and values at the kinks are those of torch.nn.functional.
 
-Every function takes float32 arrays of any shape and memory order and returns an array of the same shape and order. `out=`
-receives the result and may be an input itself. The backward of f is `f_backward(dy, saved)`: dy is the gradient with
-respect to y, saved is y for sigmoid and tanh and x for all others. TypeError for other dtypes, ValueError for other shapes.
+Every function takes float32 arrays of any shape and memory order and returns an array of the same shape and order.
+`out=` receives the result and may be an input itself. The backward of f is `f_backward(dy, saved)`: dy is the gradient
+with respect to y, saved is y for sigmoid and tanh and x for all others. TypeError for another dtype, ValueError for
+another shape.
 """
 
 import math

@@ -1,0 +1,209 @@
+"""Softmax and log-softmax against float64: accuracy, rows with NaN or inf, axes and memory orders, gradients."""
+
+import numpy as np
+import pytest
+import reference
+
+from fastconv import ops, runtime
+
+EPS = 2.0**-23
+COLUMNS = (1, 2, 3, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 65, 100, 1000, 1025, 3001)
+
+
+def max_error(y, exact):
+    """The largest relative error, denormal results apart."""
+    normal = exact > 2.0**-126
+    return (np.abs(y - exact)[normal] / exact[normal]).max()
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_softmax_accuracy(isa, rng, columns):
+    x = (rng.standard_normal((7, columns)) * 10).astype(np.float32)
+    y = ops.softmax(x)
+    assert max_error(y, reference.softmax(x)) <= 10 * EPS
+    assert np.abs(y.sum(axis=-1, dtype=np.float64) - 1).max() <= max(4, columns**0.5) * EPS
+    # a result near 0 is a difference: its error is that of the logarithm, at most log(columns)
+    np.testing.assert_allclose(ops.log_softmax(x), reference.log_softmax(x), rtol=4 * EPS, atol=4 * EPS)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e30, -1e30])
+def test_long_row_of_equal_terms(isa, value):
+    """One running sum would be wrong by hundreds of eps."""
+    x = np.full((2, 50_000), value, np.float32)
+    x[1, 1::2] -= np.float32(1.3)
+    assert max_error(ops.softmax(x), reference.softmax(x)) <= 10 * EPS
+
+
+def test_shifts_do_not_matter(isa):
+    x = np.array([[1000, 1001, 999], [-1000, -1001, -999], [3e38, -3e38, 0]], np.float32)
+    np.testing.assert_allclose(ops.softmax(x), reference.softmax(x), rtol=4 * EPS)
+    np.testing.assert_allclose(ops.log_softmax(x)[:2], reference.log_softmax(x)[:2], rtol=4 * EPS)
+    assert ops.log_softmax(x)[2, 0] == 0 and ops.log_softmax(x)[2, 1] == -np.inf
+
+
+@pytest.mark.parametrize("columns", [1, 3, 8, 10, 17, 40, 2000])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_inf_stay_in_their_row(isa, rng, columns, value):
+    x = rng.standard_normal((5, columns)).astype(np.float32)
+    clean = {op: getattr(ops, op)(x) for op in ("softmax", "log_softmax")}
+    for column in {0, columns // 2, columns - 1}:
+        bad = x.copy()
+        bad[2, column] = value
+        for op, exact in clean.items():
+            y = getattr(ops, op)(bad)
+            assert np.isnan(y[2]).all()
+            assert np.array_equal(np.delete(y, 2, 0), np.delete(exact, 2, 0))
+
+
+def test_masked_columns(isa, rng):
+    x = rng.standard_normal((3, 21)).astype(np.float32)
+    x[:, 4:9] = -np.inf
+    y = ops.softmax(x)
+    assert (y[:, 4:9] == 0).all()
+    np.testing.assert_allclose(y, reference.softmax(x), rtol=8 * EPS)
+    assert (ops.log_softmax(x)[:, 4:9] == -np.inf).all()
+    x[1] = -np.inf
+    assert np.isnan(ops.softmax(x)[1]).all() and np.array_equal(ops.softmax(x)[0], y[0])
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_gradients(isa, rng, columns):
+    x = (rng.standard_normal((6, columns)) * 3).astype(np.float32)
+    dy = rng.standard_normal((6, columns)).astype(np.float32)
+    y, log_y = ops.softmax(x), ops.log_softmax(x)
+    dx = ops.softmax_backward(dy, y)
+    scale = (np.abs(dy) * y).sum(axis=-1, keepdims=True) + np.abs(dy)
+    assert (np.abs(dx - reference.softmax_backward(dy, y)) <= 10 * EPS * y * scale).all()
+    dx = ops.log_softmax_backward(dy, log_y)
+    scale = np.abs(dy).sum(axis=-1, keepdims=True) * np.exp(log_y) + np.abs(dy)
+    assert (np.abs(dx - reference.log_softmax_backward(dy, log_y)) <= 10 * EPS * scale).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_gradient_is_the_derivative(rng, name):
+    """<dy, df(x) v> along a random direction v, by central differences of the float64 definition."""
+    x, v, dy = rng.standard_normal((3, 4, 11))
+    step = 1e-5
+    function = getattr(reference, name)
+    slope = (dy * (function(x + step * v) - function(x - step * v))).sum() / (2 * step)
+    y = getattr(ops, name)(x.astype(np.float32))
+    dx = getattr(ops, f"{name}_backward")(dy.astype(np.float32), y)
+    assert abs((dx * v).sum() - slope) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("shape", [(4, 10), (2, 7, 3, 5), (3, 50)])
+def test_agrees_with_torch(rng, name, shape):
+    torch = pytest.importorskip("torch")
+    for axis in range(-1, len(shape) - 1):
+        x, dy = rng.standard_normal((2, *shape)).astype(np.float32)
+        tensor = torch.from_numpy(x.copy()).requires_grad_()
+        result = getattr(torch, name)(tensor, axis)
+        result.backward(torch.from_numpy(dy))
+        y = getattr(ops, name)(x, axis)
+        np.testing.assert_allclose(y, result.detach().numpy(), rtol=2e-6, atol=1e-6)
+        dx = getattr(ops, f"{name}_backward")(dy, y, axis)
+        np.testing.assert_allclose(dx, tensor.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(50, 10), (3, 5000)])
+def test_threads_change_nothing(isa, rng, shape):
+    x = rng.standard_normal((40 * shape[0], shape[1])).astype(np.float32)
+    dy = rng.standard_normal(x.shape).astype(np.float32)
+    results = []
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            y, log_y = ops.softmax(x), ops.log_softmax(x)
+            results.append((y, log_y, ops.softmax_backward(dy, y), ops.log_softmax_backward(dy, log_y)))
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(other, results[0], strict=True))
+    assert np.ptp(results[0][2]) > 0
+
+
+def test_a_row_is_its_own(isa, rng):
+    """Neither neighbours nor alignment change a row."""
+    x = rng.standard_normal((9, 13)).astype(np.float32)
+    whole = ops.softmax(x)
+    for row in range(9):
+        assert np.array_equal(ops.softmax(x[row]), whole[row])
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_axes_and_memory_orders(rng, name):
+    channels_first = rng.standard_normal((2, 5, 3, 4)).astype(np.float32)
+    channels_last = np.ascontiguousarray(channels_first.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    function, gradient = getattr(ops, name), getattr(ops, f"{name}_backward")
+    for axis in (-4, -3, -2, -1, 0, 1, 2, 3):
+        exact = getattr(reference, name)(channels_first, axis)
+        for x in (channels_first, channels_last, channels_first[::-1, :, :, ::-1]):
+            if x is not channels_first and x is not channels_last:
+                exact = getattr(reference, name)(x, axis)
+            y = function(x, axis)
+            np.testing.assert_allclose(y, exact, rtol=1e-6, atol=1e-6)
+            dx = gradient(channels_first, y, axis)
+            backward = getattr(reference, f"{name}_backward")(channels_first, y, axis)
+            np.testing.assert_allclose(dx, backward, rtol=1e-5, atol=1e-6)
+            assert dx.strides == y.strides
+        assert function(channels_last, axis).strides == channels_last.strides
+        assert function(channels_first, axis).strides == channels_first.strides
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_out_may_be_an_input_or_overlap_it(rng, axis):
+    x = rng.standard_normal((6, 7, 8)).astype(np.float32)
+    dy = rng.standard_normal(x.shape).astype(np.float32)
+    y = ops.softmax(x, axis)
+    dx = ops.softmax_backward(dy, y, axis)
+    place = x.copy()
+    assert ops.softmax(place, axis, out=place) is place and np.array_equal(place, y)
+    place = y.copy()
+    assert np.array_equal(ops.softmax_backward(dy, place, axis, out=place), dx)
+    place = dy.copy()
+    assert np.array_equal(ops.softmax_backward(place, y, axis, out=place), dx)
+    memory = np.zeros((8, 7, 8), np.float32)
+    memory[1:7] = x
+    ops.softmax(memory[1:7], axis, out=memory[:6])
+    assert np.array_equal(memory[:6], y)
+    memory[1:7] = dy
+    ops.softmax_backward(memory[1:7], y, axis, out=memory[:6])
+    assert np.array_equal(memory[:6], dx)
+    turned = np.zeros((8, 7, 6), np.float32)
+    ops.softmax(x, axis, out=turned.T)
+    assert np.array_equal(turned.T, y)
+
+
+def test_stays_inside_its_operands(isa, rng):
+    for columns in COLUMNS:
+        x = rng.standard_normal((3, columns)).astype(np.float32)
+        guarded = np.full(3 * columns + 40, 7, np.float32)
+        out = guarded[20:-20].reshape(3, columns)
+        for function in (ops.softmax, ops.log_softmax):
+            assert np.array_equal(function(x, out=out), function(x))
+        for function in (ops.softmax_backward, ops.log_softmax_backward):
+            assert np.array_equal(function(x, x, out=out), function(x, x))
+        assert (guarded[:20] == 7).all() and (guarded[-20:] == 7).all()
+
+
+def test_numbers_and_empty_arrays():
+    assert ops.softmax(np.array(3, np.float32)) == 1 and ops.log_softmax(np.array(3, np.float32)).shape == ()
+    assert ops.softmax_backward(np.array(3, np.float32), np.array(1, np.float32)) == 0
+    for shape in ((0,), (3, 0), (0, 3), (0, 2, 4, 4), (2, 0, 4, 4)):
+        x = np.ones(shape, np.float32)
+        for axis in range(len(shape)):
+            assert ops.softmax(x, axis).shape == shape and ops.log_softmax_backward(x, x, axis).shape == shape
+
+
+def test_bad_arguments():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"softmax: axis=2: must be in \[-2, 2\)"):
+        ops.softmax(x, 2)
+    with pytest.raises(ValueError, match=r"log_softmax_backward: axis=-3"):
+        ops.log_softmax_backward(x, x, -3)
+    with pytest.raises(TypeError, match="softmax: axis=None: must be an integer"):
+        ops.softmax(x, None)
+    with pytest.raises(TypeError, match="log_softmax: x has dtype float64"):
+        ops.log_softmax(x.astype(np.float64))
+    with pytest.raises(ValueError, match=r"softmax_backward: dy has shape \(3,\)"):
+        ops.softmax_backward(np.ones(3, np.float32), x)
+    with pytest.raises(ValueError, match="softmax: out has shape"):
+        ops.softmax(x, out=np.ones((3, 2), np.float32))
