@@ -4,7 +4,7 @@ Arrays are float32. Images have shape (N, C, H, W) in any memory order; results 
 chained ops convert nothing. Sequences have shape (T, N, I). Geometry is keyword-only.
 """
 
-from fastconv.ops import activations, convolution, embeddings, normalization, pooling, recurrent
+from fastconv.ops import activations, convolution, embeddings, normalization, pooling, products, recurrent
 from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
 from fastconv.ops.embeddings import *

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, shaped
+from fastconv.ops._arrays import array, contiguous, number, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -67,7 +67,8 @@ def gemm(a, b, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=0.0, bia
     b_matrix, b_flipped = _matrix("gemm", "b", b)
     a_operand = (a_matrix, bool(transpose_a) != a_flipped)
     b_operand = (b_matrix, bool(transpose_b) != b_flipped)
-    return _product("gemm", a_operand, b_operand, bias, out, float(alpha), float(beta), activation)
+    alpha, beta = number("gemm", "alpha", alpha), number("gemm", "beta", beta)
+    return _product("gemm", a_operand, b_operand, bias, out, alpha, beta, activation)
 
 
 def matmul(a, b, *, out=None):
