@@ -1,4 +1,4 @@
-"""Python code in a process of its own: where a crash or a hang is the failure to catch, or a fresh import is the point."""
+"""Python code in a process of its own: where a crash or a hang is the failure, or a fresh import the point."""
 
 import os
 import signal

@@ -20,8 +20,8 @@ NAN = np.float32("nan")
 GEMMS = (*AWKWARD_GEMMS, Gemm("strips_of_a_transpose", 100, 9, 70))
 SIZES = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 65)
 
-# Every generator yields (name, call, inputs, outputs): inputs are arrays or None, outputs shapes, or (shape, dtype); the
-# call is call(*inputs, *outputs, context).
+# Every generator yields (name, call, inputs, outputs): inputs are arrays or None, outputs are shapes or (shape, dtype),
+# and call(*inputs, *outputs, context) runs it.
 
 
 def gemm_calls(rng):
