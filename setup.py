@@ -86,10 +86,10 @@ class BuildExtension(build_ext):
 def compiler_name():
     compiler = (os.environ.get("CC") or "cc").split()
     try:
-        lines = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()
+        answer = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
-        lines = []
-    return lines[0] if lines else platform.python_compiler()
+        answer = ""
+    return answer.splitlines()[0] if answer else platform.python_compiler()
 
 
 headers = [*glob("csrc/**/*.h", recursive=True), *glob("csrc/**/*.inc", recursive=True), "csrc/kernels/kernels.def"]

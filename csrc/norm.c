@@ -7,9 +7,9 @@
 #include "kernels/kernels.h"
 #include "parallel.h"
 
-/* Sums: 64 KB of x a chunk, from L2 while the kernel walks it once a group of channels; at least 64 rows, and at most 1024
- * chunks, whose partial sums are the workspace. */
-enum { CHUNK_FLOATS = 16384, MIN_CHUNK_ROWS = 64, MAX_CHUNKS = 1024 };
+/* Sums: 64 KB of x a chunk where channels are many, from L2 while the kernel walks it once a group of channels; 64 to 256
+ * rows, for the float32 sums' sake, but no more chunks than 4096, whose partial sums are the workspace. */
+enum { CHUNK_FLOATS = 16384, MIN_CHUNK_ROWS = 64, MAX_CHUNK_ROWS = 256, MAX_CHUNKS = 4096 };
 /* Elementwise passes: rows that the hardware's prefetchers follow side by side. */
 enum { PASS_FLOATS = 16384, MIN_PASS_ROWS = 16 };
 
@@ -23,7 +23,7 @@ typedef struct norm_task {
 } norm_task;
 
 static int64_t chunk_rows(int64_t rows, int64_t channels) {
-    int64_t size = fc_max(MIN_CHUNK_ROWS, CHUNK_FLOATS / fc_max(channels, 1));
+    int64_t size = fc_max(MIN_CHUNK_ROWS, fc_min(CHUNK_FLOATS / fc_max(channels, 1), MAX_CHUNK_ROWS));
     return fc_max(size, fc_ceil_div(rows, MAX_CHUNKS));
 }
 

@@ -6,6 +6,8 @@
  */
 #include "rnn.h"
 
+#include "strip.h"
+
 int64_t fc_rnn_gates(fc_rnn_kind kind) { return kind == FC_LSTM ? 4 : kind == FC_GRU ? 3 : 1; }
 
 /* LSTM: i f g o c. GRU: r z n and the hidden half of n. Plain: the output says all. */
@@ -56,29 +58,24 @@ void fc_rnn_pack(const fc_rnn *rnn, bool backward, const float *weight_hh, float
     fc_parallel(fc_rnn_blocks(rnn, ctx), threads, pack_blocks, &t);
 }
 
-/* A block of this depth of a panel (32 columns: 40 KB) stays in L1 or close to it over a strip, as in gemm.c. */
+/* Deeper blocks than fc_block_depth's: strips are short here, so that passing the sums through memory at every block
+ * costs more than a panel that overflows L1 (32 columns: 40 KB). Half of it measured 3 to 4 % slower at 32 x 256. */
 enum { MAX_DEPTH = 320 };
 
 void fc_rnn_multiply(int64_t rows, int64_t columns, int64_t depth, const float *const *x, const float *panel,
                      const float *bias, float beta, float *const *y, int64_t y_offset, const fc_context *ctx) {
-    const fc_kernels *kernels = ctx->kernels;
-    const int64_t parts = fc_ceil_div(depth, MAX_DEPTH), tiles = fc_ceil_div(rows, kernels->tile_rows);
-    fc_tile tile = {.taps = 1, .x_step = 1, .w_step = kernels->tile_columns, .y_offset = y_offset, .alpha = 1.0f};
+    const int64_t parts = fc_ceil_div(depth, MAX_DEPTH), width = ctx->kernels->tile_columns;
+    const fc_strip strip = {x, y, rows};
+    fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .y_offset = y_offset, .alpha = 1.0f};
     for (int64_t part = 0; part < parts; part++) {
         int64_t d, d_end;
         fc_split(depth, parts, part, &d, &d_end);
         tile.depth = d_end - d;
         tile.x_offset = d;
-        tile.w = panel + d * kernels->tile_columns;
+        tile.w = panel + d * width;
         tile.beta = part == 0 ? beta : 1.0f;
         tile.bias = part == parts - 1 ? bias : NULL;
-        for (int64_t i = 0; i < tiles; i++) {
-            int64_t r, r_end;
-            fc_split(rows, tiles, i, &r, &r_end);
-            tile.x = x + r;
-            tile.y = y + r;
-            kernels->gemm_tile(&tile, (int)(r_end - r), (int)columns);
-        }
+        fc_multiply_strip(&strip, tile, (int)columns, NULL, ctx);
     }
 }
 

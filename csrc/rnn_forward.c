@@ -85,11 +85,13 @@ static fc_gemm input_gemm(const fc_rnn *rnn, int64_t steps) {
 
 int64_t fc_rnn_forward_bytes(const fc_rnn *rnn, const fc_context *ctx) {
     const int64_t steps = fc_rnn_chunk_steps(rnn), hidden = rnn->hidden, size = (int64_t)sizeof(float);
-    const fc_gemm gemm = input_gemm(rnn, steps);
+    const fc_gemm whole = input_gemm(rnn, steps), rest = input_gemm(rnn, rnn->steps % fc_max(steps, 1));
     const int64_t chunk = fc_rnn_is_plain(rnn) ? 0 : steps * rnn->batch * gates_stride(rnn) * size;
+    /* Not monotone in the rows: GEMM packs otherwise where they are few. */
+    const int64_t gemm = fc_max(fc_gemm_workspace_bytes(&whole, ctx), fc_gemm_workspace_bytes(&rest, ctx));
     return fc_round_up(fc_rnn_panels_bytes(rnn, ctx), FC_ALIGNMENT) + fc_round_up(chunk, FC_ALIGNMENT) +
            fc_round_up(fc_rnn_gates(rnn->kind) * hidden * size, FC_ALIGNMENT) +
-           fc_round_up(hidden * size, FC_ALIGNMENT) + fc_gemm_workspace_bytes(&gemm, ctx);
+           fc_round_up(hidden * size, FC_ALIGNMENT) + gemm;
 }
 
 /* The bias of the input half takes bias_hh too, but for what GRU's reset gate scales. NULL if there is none. */

@@ -40,7 +40,7 @@ class _Optimizer:
         if not self._parameters:
             raise ValueError(f"{function}: parameters is empty")
         self._state = {}  # name -> {slot: array, "step": updates of this parameter}
-        self._scratch = np.empty(0, np.float32)
+        self._scratch = [np.empty(0, np.float32), np.empty(0, np.float32)]
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -59,12 +59,12 @@ class _Optimizer:
     def _update(self, value, grad, state):
         raise NotImplementedError
 
-    def _temporary(self, shape):
-        """A scratch array, one for all parameters: as large as the largest."""
+    def _temporary(self, shape, which=0):
+        """One of two scratch arrays, shared by all parameters: as large as the largest."""
         size = math.prod(shape)
-        if self._scratch.size < size:
-            self._scratch = np.empty(size, np.float32)
-        return self._scratch[:size].reshape(shape)
+        if self._scratch[which].size < size:
+            self._scratch[which] = np.empty(size, np.float32)
+        return self._scratch[which][:size].reshape(shape)
 
     def state_dict(self):
         """Name to array, for `fastconv.io.save`: lr, steps, and `<slot>.<parameter>` for what is kept of each."""
@@ -139,7 +139,7 @@ class SGD(_Optimizer):
                 velocity *= np.float32(self.momentum)
                 velocity += change
             if self.nesterov:
-                change += np.float32(self.momentum) * velocity
+                change += np.multiply(velocity, np.float32(self.momentum), out=self._temporary(value.shape, 1))
             else:
                 change[...] = velocity
         change *= np.float32(self.lr)
@@ -180,7 +180,8 @@ class Adam(_Optimizer):
         if self.weight_decay and self.decoupled:
             value *= np.float32(1.0 - self.lr * self.weight_decay)
         elif self.weight_decay:
-            grad = grad + np.float32(self.weight_decay) * value
+            decayed = np.multiply(value, np.float32(self.weight_decay), out=self._temporary(value.shape, 1))
+            grad = np.add(decayed, grad, out=decayed)
         np.subtract(grad, mean, out=scratch)  # mean += (1 - b1) (g - mean)
         scratch *= np.float32(1.0 - first)
         mean += scratch

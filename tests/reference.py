@@ -9,7 +9,8 @@ import numpy as np
 
 # ------------------------------------------------------------------------------------------------------ activations
 
-ACTIVATIONS = "relu relu6 leaky_relu elu sigmoid tanh gelu gelu_tanh silu hardswish hardsigmoid softplus".split()
+ACTIVATIONS = ["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
+ACTIVATIONS += ["hardswish", "hardsigmoid", "softplus"]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -24,8 +25,8 @@ def _gelu_inner(x):
 
 def activation(name, x, alpha=None, beta=None):
     """f(x). alpha: negative slope of leaky_relu, alpha of elu, beta of softplus; beta: threshold of softplus."""
-    x = np.asarray(x, np.float64)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # also a signalling NaN in x
+        x = np.asarray(x, np.float64)
         match name:
             case "relu":
                 return np.maximum(x, 0)
@@ -57,8 +58,8 @@ def activation(name, x, alpha=None, beta=None):
 
 def activation_derivative(name, x, alpha=None, beta=None):
     """f'(x), with PyTorch's value at the kinks."""
-    x = np.asarray(x, np.float64)
     with np.errstate(all="ignore"):
+        x = np.asarray(x, np.float64)
         s = _sigmoid(x)
         match name:
             case "relu":
@@ -228,7 +229,92 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
 # -------------------------------------------------------------------------------------------------------- pooling
 
 
+def pool_windows(size, kernel, stride, pad_begin, pad_end, dilation=1, ceil_mode=False, include_pad=True):
+    """Of each window of one dimension: (positions in the input, extent an average counts). None where there is none."""
+    room = size + pad_begin + pad_end - dilation * (kernel - 1) - 1
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + pad_begin:
+        count -= 1
+    windows = []
+    for start in (stride * i - pad_begin for i in range(count)):
+        positions = [start + dilation * r for r in range(kernel) if 0 <= start + dilation * r < size]
+        extent = min(start + kernel, size + pad_end) - start if include_pad else len(positions)
+        windows.append((positions, extent))
+    return windows or None
+
+
+def max_pool2d(x, rows, columns):
+    """(y, indices) for the windows of both dimensions; x (N, C, H, W). The first maximum, or the last NaN."""
+    width = x.shape[3]
+    y = np.empty((*x.shape[:2], len(rows), len(columns)))
+    indices = np.empty(y.shape, np.int64)
+    for p, (taps_h, _) in enumerate(rows):
+        for q, (taps_w, _) in enumerate(columns):
+            at = np.array([h * width + w for h in taps_h for w in taps_w])
+            window = x[:, :, taps_h][:, :, :, taps_w].reshape(*x.shape[:2], -1).astype(np.float64)
+            first = np.argmax(window, axis=2)
+            last_nan = window.shape[2] - 1 - np.argmax(np.isnan(window)[:, :, ::-1], axis=2)
+            chosen = np.where(np.isnan(window).any(axis=2), last_nan, first)
+            indices[:, :, p, q] = at[chosen]
+            y[:, :, p, q] = np.take_along_axis(window, chosen[:, :, None], axis=2)[:, :, 0]
+    return y, indices
+
+
+def max_pool2d_backward(dy, indices, x_shape):
+    batch, channels, height, width = x_shape
+    dx = np.zeros((batch, channels, height * width))
+    n, c = np.indices((batch, channels))[:, :, :, None]
+    np.add.at(dx, (n, c, indices.reshape(batch, channels, -1)), dy.reshape(batch, channels, -1).astype(np.float64))
+    return dx.reshape(x_shape)
+
+
+def avg_pool2d(x, rows, columns):
+    y = np.empty((*x.shape[:2], len(rows), len(columns)))
+    for p, (taps_h, height) in enumerate(rows):
+        for q, (taps_w, width) in enumerate(columns):
+            window = x[:, :, taps_h][:, :, :, taps_w].astype(np.float64)
+            y[:, :, p, q] = window.sum(axis=(2, 3)) / (height * width)
+    return y
+
+
+def avg_pool2d_backward(dy, x_shape, rows, columns):
+    dx = np.zeros(x_shape)
+    for p, (taps_h, height) in enumerate(rows):
+        for q, (taps_w, width) in enumerate(columns):
+            share = dy[:, :, p, q].astype(np.float64) / (height * width)
+            dx[:, :, np.array(taps_h)[:, None], np.array(taps_w)] += share[:, :, None, None]
+    return dx
+
+
 # -------------------------------------------------------------------------------------------------- normalisation
+
+
+def batch_norm_statistics(x):
+    """Mean and biased variance by channel; x (N, C) or (N, C, H, W)."""
+    axes = (0, *range(2, x.ndim))
+    wide = x.astype(np.float64)
+    return wide.mean(axis=axes), wide.var(axis=axes)
+
+
+def _by_channel(values, x):
+    return np.asarray(values, np.float64).reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5):
+    xhat = (x.astype(np.float64) - _by_channel(mean, x)) / np.sqrt(_by_channel(var, x) + eps)
+    scaled = xhat if weight is None else xhat * _by_channel(weight, x)
+    return scaled if bias is None else scaled + _by_channel(bias, x)
+
+
+def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5):
+    """(dx, dweight, dbias)"""
+    axes = (0, *range(2, x.ndim))
+    wide = dy.astype(np.float64)
+    xhat = batch_norm(x, mean, var, eps=eps)
+    scale = (1.0 if weight is None else _by_channel(weight, x)) / np.sqrt(_by_channel(var, x) + eps)
+    along = (wide * xhat).mean(axis=axes, keepdims=True)
+    dx = scale * (wide - wide.mean(axis=axes, keepdims=True) - xhat * along)
+    return dx, (wide * xhat).sum(axis=axes), wide.sum(axis=axes)
 
 
 # ------------------------------------------------------------------------------------------------------ recurrence

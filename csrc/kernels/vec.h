@@ -12,6 +12,14 @@
 
 #define FC_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop with constant bounds: an array indexed by its variable then lives in registers. Clang ignores GCC's
+ * pragma and leaves such an array in memory (a tile at 0.3 of the FMA peak instead of 0.9). */
+#if defined(__clang__)
+#define FC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FC_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef float vfloat __attribute__((vector_size(4 * FC_LANES), may_alias));
 typedef int32_t vint __attribute__((vector_size(4 * FC_LANES), may_alias));
 
@@ -164,6 +172,22 @@ FC_INLINE vfloat v_abs(vfloat a) { return (vfloat)((vint)a & vi_splat(0x7fffffff
 FC_INLINE vfloat v_copysign(vfloat magnitude, vfloat sign) {
     vint bit = vi_splat((int32_t)0x80000000);
     return (vfloat)(((vint)sign & bit) | ((vint)magnitude & ~bit));
+}
+
+/* Lane i of the result is lane i ^ distance; distance is a constant power of two below FC_LANES. */
+FC_INLINE vfloat v_exchange(vfloat a, const int distance) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    if (distance == 8) return (vfloat)_mm512_shuffle_f32x4(a, a, 0x4e);
+    if (distance == 4) return (vfloat)_mm512_shuffle_f32x4(a, a, 0xb1);
+    return distance == 2 ? (vfloat)_mm512_permute_ps(a, 0x4e) : (vfloat)_mm512_permute_ps(a, 0xb1);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    if (distance == 4) return (vfloat)_mm256_permute2f128_ps(a, a, 1);
+    return distance == 2 ? (vfloat)_mm256_permute_ps(a, 0x4e) : (vfloat)_mm256_permute_ps(a, 0xb1);
+#elif defined(__x86_64__)
+    return distance == 2 ? (vfloat)_mm_shuffle_ps(a, a, 0x4e) : (vfloat)_mm_shuffle_ps(a, a, 0xb1);
+#else
+    return (vfloat){a[0 ^ distance], a[1 ^ distance], a[2 ^ distance], a[3 ^ distance]};
+#endif
 }
 
 /* Sum and maximum over the lanes, in a fixed order. v_hmax returns NaN if any lane is. */

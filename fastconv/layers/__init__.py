@@ -1,4 +1,3 @@
-# ruff: noqa: F403 - each module says in __all__ what it exports
 """Layers: parameters and closures over fastconv.ops, named as in torch.nn.
 
 >>> import numpy as np; from fastconv.layers import Linear, ReLU, Sequential

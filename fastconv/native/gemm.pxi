@@ -7,8 +7,10 @@ ACTIVATIONS = {
 }
 
 
-cdef inline fc_activation activation(int kind, float alpha, float beta) noexcept:
+cdef inline fc_activation activation(int kind, float alpha, float beta) except *:
     cdef fc_activation f
+    if not 0 <= kind < FC_ACTIVATION_COUNT:
+        raise ValueError(f"activation={kind}: must be one of {ACTIVATIONS}")
     f.kind = <fc_activation_kind>kind
     f.alpha = alpha
     f.beta = beta

@@ -36,7 +36,9 @@ cdef inline const float *operand(object array, str name, tuple shape) except? NU
 
 cdef inline const float *optional(object array, str name, tuple shape) except? NULL:
     """None gives NULL."""
-    return NULL if array is None else operand(array, name, shape)
+    if array is None:
+        return NULL
+    return operand(array, name, shape)
 
 
 cdef inline float *result(object array, str name, tuple shape) except? NULL:

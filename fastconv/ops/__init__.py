@@ -8,9 +8,9 @@ from fastconv.ops import activations, convolution, embeddings, normalization, po
 from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
 from fastconv.ops.embeddings import *
-from fastconv.ops.products import *
 from fastconv.ops.normalization import *
 from fastconv.ops.pooling import *
+from fastconv.ops.products import *
 from fastconv.ops.recurrent import *
 
 __all__ = [

@@ -98,8 +98,10 @@ def output(function, out, reference):
         raise ValueError(f"{function}: out has shape {out.shape}: must be {reference.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only: must be writeable")
-    if out.flags.aligned and out.strides == reference.strides and (
-        out.ctypes.data == reference.ctypes.data or not np.may_share_memory(out, reference)
+    if (
+        out.flags.aligned
+        and out.strides == reference.strides
+        and (out.ctypes.data == reference.ctypes.data or not np.may_share_memory(out, reference))
     ):
         return out, out
     return out, np.empty_like(reference)

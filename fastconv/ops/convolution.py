@@ -63,9 +63,7 @@ def _shape(function, name, shape):
     return tuple(integer(function, name, size, 0) for size in shape)
 
 
-def conv2d_plan(
-    x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"
-):
+def conv2d_plan(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"):
     """The plan behind `conv2d` for these shapes: its output shape, algorithms and scratch memory.
 
     x_shape (N, C, H, W), weight_shape (K, C / groups, R, S). ValueError for a geometry that conv2d would refuse.
@@ -120,7 +118,9 @@ def conv2d(
     algorithm="auto",
     out=None,
 ):
-    """y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n, c, p*sh + r*dh - top, q*sw + s*dw - left] * weight[k,c,r,s]).
+    """2-D convolution (cross-correlation) with bias and activation.
+
+    y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n, c, p*sh + r*dh - top, q*sw + s*dw - left] * weight[k,c,r,s]).
 
     x (N, C, H, W), weight (K, C / groups, R, S) or what `conv2d_pack` made of it, bias (K,) -> y (N, K, P, Q) with
     P = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, Q likewise. All float32.
@@ -187,9 +187,9 @@ def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
 
 
 def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
-    """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight weight_shape, dbias (K,).
+    """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight (weight_shape), dbias (K,).
 
-    dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left], dbias = sum of dy.
+    dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left]; dbias sums dy.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 2, 3, 3), np.float32), np.ones((1, 3, 5, 5), np.float32)

@@ -58,8 +58,9 @@ def batch_norm(x, mean, var, weight=None, bias=None, *, eps=1e-5):
     x (N, C, H, W) or (N, C); mean, var, weight, bias (C,); weight=None means 1, bias=None means 0.
 
     >>> import numpy as np; from fastconv import ops
-    >>> ops.batch_norm(np.ones((2, 1), np.float32), np.zeros(1, np.float32), np.full(1, 4, np.float32), eps=0.0).tolist()
-    [[0.5], [0.5]]
+    >>> x, mean, var = np.float32([[1], [3]]), np.float32([1]), np.float32([4])
+    >>> ops.batch_norm(x, mean, var, eps=0.0).tolist()
+    [[0.0], [1.0]]
     """
     function = "batch_norm"
     array(function, "x", x)

@@ -2,9 +2,10 @@
 
 x is (N, C, H, W) in any memory order; results lie in (N, H, W, C) memory. Geometry, for every op:
     kernel_size, stride, dilation   an int or (height, width); stride defaults to kernel_size
-    padding                         an int, (height, width) or ((top, bottom), (left, right)). Every pad must be smaller than
-                                    the dilated kernel, so that every window holds an element of x: padding is never a
-                                    maximum (PyTorch allows half a kernel at most)
+    padding                         an int, (height, width) or ((top, bottom), (left, right)). Every pad must be smaller
+                                    than the dilated kernel, and with padding the dilation at most the size of x, so
+                                    that every window holds an element of x: padding is never a maximum (PyTorch
+                                    allows half a kernel at most)
     ceil_mode                       a last window may hang over the end of the padded input (PyTorch's rule: unless it
                                     would start in the padding after the input)
 Output sizes: floor((size + pads - dilation * (kernel - 1) - 1) / stride) + 1, or ceil of it. A geometry that leaves no
@@ -29,26 +30,16 @@ __all__ = [
 ]
 
 
-@lru_cache(maxsize=1024)
-def _validated(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad):
-    kernel = pair(function, "kernel_size", kernel_size, 1)
-    steps = kernel if stride is None else pair(function, "stride", stride, 1)
-    sides = pads(function, padding)
-    taps = pair(function, "dilation", dilation, 1)
-    return _native.Pool2dPlan(function, x_shape, kernel, steps, sides, taps, ceil_mode, count_include_pad)
-
-
-def _hashable(value):
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+_cached_plan = lru_cache(maxsize=1024)(_native.Pool2dPlan)
 
 
 def _plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad=True):
-    geometry = kernel_size, stride, padding, dilation, bool(ceil_mode), bool(count_include_pad)
-    try:
-        return _validated(function, x_shape, *geometry)
-    except TypeError:
-        # Lists hash as tuples; any other wrong type fails here with its own message.
-        return _validated.__wrapped__(function, x_shape, *map(_hashable, geometry))
+    """The plan of this geometry. Normalised before it is looked up: to a cache 2.0 and True are 2 and 1."""
+    kernel = pair(function, "kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair(function, "stride", stride, 1)
+    taps = pair(function, "dilation", dilation, 1)
+    flags = bool(ceil_mode), bool(count_include_pad)
+    return _cached_plan(function, x_shape, kernel, steps, pads(function, padding), taps, *flags)
 
 
 def _shape(function, x_shape):
@@ -66,13 +57,11 @@ def _gradient(function, dy, shape):
     return nhwc(dy)
 
 
-def max_pool2d(
-    x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
-):
+def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The maximum of each window: x (N, C, H, W) -> y (N, C, P, Q), float32, as torch.nn.functional.max_pool2d.
 
-    y[n, c, p, q] = max over r, s of x[n, c, p * stride + r * dilation - top, q * stride + s * dilation - left]. A NaN in a
-    window gives NaN; padding is never selected. For geometry and errors see the module's text.
+    y[n, c, p, q] = max over r, s of x[n, c, p * stride + r * dilation - top, q * stride + s * dilation - left].
+    A NaN in a window gives NaN; padding is never selected. For geometry and errors see the module's text.
 
     return_indices: also return int32 (N, C, P, Q), the position h * W + w of the first maximum, or of the last NaN.
 
@@ -119,8 +108,8 @@ def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, paddi
 def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window: x (N, C, H, W) -> y (N, C, P, Q), float32, as torch.nn.functional.avg_pool2d.
 
-    y = sum of the window's elements / size; the size counts padding where count_include_pad, and never what ceil_mode adds
-    beyond it. For geometry and errors see the module's text.
+    y = sum of the window's elements / size; the size counts padding where count_include_pad, and never what ceil_mode
+    adds beyond it. For geometry and errors see the module's text.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.avg_pool2d(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), 2).tolist()
@@ -133,9 +122,7 @@ def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count
     return y
 
 
-def avg_pool2d_backward(
-    dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True
-):
+def avg_pool2d_backward(dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """dx (N, C, H, W) of `avg_pool2d`: dx[position] = sum of dy / size over the windows that hold that position.
 
     dy (N, C, P, Q); x_shape and geometry: those of the forward call.
