@@ -21,6 +21,13 @@ static inline int64_t fc_block_depth(int64_t depth, const fc_context *ctx) {
     return fc_max(1, fc_ceil_div(depth, fc_max(1, fc_ceil_div(depth, most + most / 4))));
 }
 
+/* A bound on the depth of a block that does not fall where k grows, as fc_block_depth does (cut in two, 241 gives 121): a
+ * workspace sized for it serves any smaller k too, such as im2col's last chunk of pixels. */
+static inline int64_t fc_most_block_depth(int64_t depth, const fc_context *ctx) {
+    const int64_t most = FC_PANEL_BYTES / (ctx->kernels->tile_columns * (int64_t)sizeof(float));
+    return fc_max(1, fc_min(depth, most + most / 4));
+}
+
 /* Every tile of the strip, with the panel, offsets and epilogue that `tile` names; x, x_tap_stride and y are filled in here.
  * The tiles have nearly equal heights: 49 rows are 5 * 9 + 4, not 6 * 8 + 1. `next` is the next panel of weights, or NULL. */
 void fc_multiply_strip(const fc_strip *strip, fc_tile tile, int columns, const float *next, const fc_context *ctx);
