@@ -120,7 +120,8 @@ def conv2d(
 ):
     """2-D convolution (cross-correlation) with bias and activation.
 
-    y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n, c, p*sh + r*dh - top, q*sw + s*dw - left] * weight[k,c,r,s]).
+    y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n,c,h,w] * weight[k,c,r,s]), where h = p*sh + r*dh - top and
+    w = q*sw + s*dw - left; x is 0 outside the image.
 
     x (N, C, H, W), weight (K, C / groups, R, S) or what `conv2d_pack` made of it, bias (K,) -> y (N, K, P, Q) with
     P = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, Q likewise. All float32.
@@ -187,7 +188,7 @@ def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
 
 
 def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
-    """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight (weight_shape), dbias (K,).
+    """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
 
     dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left]; dbias sums dy.
 
