@@ -78,6 +78,9 @@ fc_status fc_conv2d_plan(fc_conv2d *c, fc_error *e) {
         return FC_REFUSE(e, FC_BAD_GEOMETRY, "(kernel height, width, input height, width)",
                          "the dilated kernel must fit the padded input", c->kernel_height, c->kernel_width,
                          c->in_height, c->in_width);
+    /* A stride over the padded size takes no second step: bounded, nothing computed from it overflows. */
+    c->stride_height = fc_min(c->stride_height, c->in_height + c->pad_top + c->pad_bottom);
+    c->stride_width = fc_min(c->stride_width, c->in_width + c->pad_left + c->pad_right);
     if (!sizes_fit(c))
         return FC_REFUSE(e, FC_BAD_GEOMETRY, "x.shape", "the sizes overflow 64 bits", c->batch, c->in_channels,
                          c->in_height, c->in_width);

@@ -32,12 +32,12 @@ static bool reads_b_in_place(const fc_gemm *g, int64_t columns, const fc_context
 }
 
 static int64_t panel_floats(const fc_gemm *g, const fc_context *ctx) {
-    return fc_block_depth(g->k, ctx) * ctx->kernels->tile_columns;
+    return fc_most_block_depth(g->k, ctx) * ctx->kernels->tile_columns;
 }
 
 static int64_t strip_floats(const fc_gemm *g, const fc_context *ctx) {
-    return g->transpose_a ? fc_round_up(fc_block_depth(g->k, ctx) * fc_min(g->m, uses_private_panels(g) ? PRIVATE_ROWS : STRIP_ROWS),
-                                         FC_ALIGNMENT) : 0;
+    const int64_t rows = fc_min(g->m, uses_private_panels(g) ? PRIVATE_ROWS : STRIP_ROWS);
+    return g->transpose_a ? fc_round_up(fc_most_block_depth(g->k, ctx) * rows, FC_ALIGNMENT) : 0;
 }
 
 static int64_t panels_bytes(const fc_gemm *g, const fc_context *ctx) {

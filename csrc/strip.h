@@ -16,11 +16,21 @@ typedef struct fc_strip {
     int64_t rows;
 } fc_strip;
 
-/* The depth of a block, when `depth` is cut into nearly equal blocks of at most a quarter more than that. */
-static inline int64_t fc_block_depth(int64_t depth, const fc_context *ctx) {
+static inline int64_t fc_longest_block(const fc_context *ctx) {
     const int64_t fitting = FC_PANEL_BYTES / (ctx->kernels->tile_columns * (int64_t)sizeof(float));
     const int64_t most = fc_max(fitting, FC_PANEL_DEPTH);
-    return fc_max(1, fc_ceil_div(depth, fc_max(1, fc_ceil_div(depth, most + most / 4))));
+    return most + most / 4;
+}
+
+/* The depth of a block, when `depth` is cut into nearly equal blocks of at most a quarter more than that. */
+static inline int64_t fc_block_depth(int64_t depth, const fc_context *ctx) {
+    return fc_max(1, fc_ceil_div(depth, fc_max(1, fc_ceil_div(depth, fc_longest_block(ctx)))));
+}
+
+/* A bound on it that does not fall where the depth grows, as fc_block_depth does (cut in two, 321 gives 161): a workspace
+ * sized for a depth serves any smaller one too, such as that of im2col's last chunk of pixels. */
+static inline int64_t fc_most_block_depth(int64_t depth, const fc_context *ctx) {
+    return fc_max(1, fc_min(depth, fc_longest_block(ctx)));
 }
 
 /* Every tile of the strip, with the panel, offsets and epilogue that `tile` names; x, x_tap_stride and y are filled in here.

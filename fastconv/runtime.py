@@ -19,6 +19,9 @@ from fastconv import _native
 
 __all__ = ["context", "options", "num_threads", "set_num_threads", "isa", "set_isa", "thread_limits"]
 
+# OpenMP ends the process where the system refuses it a thread.
+MOST_THREADS = 1024
+
 
 def _affinity():
     if hasattr(os, "sched_getaffinity"):
@@ -67,7 +70,7 @@ def _environment_threads(name):
         value = int(os.environ.get(name, "").split(",")[0])
     except ValueError:
         return None
-    return value if value >= 1 else None
+    return min(value, MOST_THREADS) if value >= 1 else None
 
 
 def thread_limits():
@@ -130,7 +133,10 @@ def set_isa(name):
 def _positive(count):
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"options: num_threads={count!r}: must be an integer")
-    return count.__index__()
+    count = count.__index__()
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"options: num_threads={count}: must be in [1, {MOST_THREADS}]")
+    return count
 
 
 @contextlib.contextmanager

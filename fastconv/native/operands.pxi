@@ -88,10 +88,12 @@ def workspace_bytes():
     return workspace().size
 
 
-def poison_workspace(int64_t size):
-    """Fill at least `size` bytes of the calling thread's workspace with 0xA5, for tests of uninitialised reads."""
+def poison_workspace(int64_t size, int byte=0xA5):
+    """Fill at least `size` bytes of the calling thread's workspace, for tests of uninitialised reads.
+
+    0xA5 repeated is a float of -2.9e-16, which vanishes in a sum; 0xFF is NaN."""
     cdef Workspace space = workspace()
-    memset(space.lend(size), 0xA5, max(size, space.size))
+    memset(space.lend(size), byte, max(size, space.size))
 
 
 cdef tuple error_values(const fc_error *error):

@@ -1,6 +1,7 @@
 """What every op does with its arrays: type checks, memory order, geometry."""
 
 import operator
+from numbers import Real
 
 import numpy as np
 
@@ -115,6 +116,13 @@ def integer(function, name, value, minimum):
     if number < minimum:
         raise ValueError(f"{function}: {name}={value!r}: must be >= {minimum}")
     return number
+
+
+def number(function, name, value):
+    """A float, or an error naming function, argument, value and rule: no strings, arrays or complex numbers."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{function}: {name}={value!r}: must be a number")
+    return float(value)
 
 
 def pair(function, name, value, minimum):

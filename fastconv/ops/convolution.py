@@ -20,7 +20,7 @@ def _same_pads(x_shape, weight_shape, stride, dilation, function):
     return tuple(side for total in totals for side in (total // 2, total - total // 2))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)  # 1.0 equals 1, and is refused
 def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
     stride = pair(function, "stride", stride, 1)
     dilation = pair(function, "dilation", dilation, 1)
@@ -56,13 +56,11 @@ def _cached_plan(function, x_shape, weight_shape, stride, padding, dilation, gro
 
 
 def _shape(function, name, shape):
-    try:
-        sizes = tuple(int(size) for size in shape)
-    except TypeError:
-        raise TypeError(f"{function}: {name}={shape!r}: must be a shape") from None
-    if len(sizes) != 4 or min(sizes) < 0:
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{function}: {name}={shape!r}: must be a shape")
+    if len(shape) != 4:
         raise ValueError(f"{function}: {name}={shape!r}: must be 4 sizes >= 0")
-    return sizes
+    return tuple(integer(function, name, size, 0) for size in shape)
 
 
 def conv2d_plan(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"):

@@ -8,7 +8,10 @@ __all__ = ["embedding", "embedding_backward"]
 
 
 def _ids(function, ids, count):
-    ids = np.asarray(ids)
+    try:
+        ids = np.asarray(ids)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{function}: ids: {error}") from None
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{function}: ids has dtype {ids.dtype}: must be an integer type")
     if ids.size and (ids.min() < 0 or ids.max() >= count):
@@ -42,7 +45,7 @@ def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None):
     if dy.ndim < 1 or dy.shape[:-1] != ids.shape:
         raise ValueError(f"{function}: dy has shape {dy.shape}: must be {(*ids.shape, 'D')}, that of ids and a row")
     dweight = np.zeros((count, dy.shape[-1]), np.float32)
-    np.add.at(dweight, ids.reshape(-1), dy.reshape(-1, dy.shape[-1]))
+    np.add.at(dweight, ids.reshape(-1), dy.reshape(ids.size, dy.shape[-1]))
     if padding_idx is not None:
         padding = integer(function, "padding_idx", padding_idx, -count)
         if padding >= count:

@@ -7,7 +7,7 @@ x is (N, C, H, W) in any memory order, or (N, C); statistics, weight and bias ar
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty_images, nhwc, shaped
+from fastconv.ops._arrays import array, contiguous, empty_images, nhwc, number, shaped
 from fastconv.runtime import context
 
 __all__ = ["batch_norm", "batch_norm_training", "batch_norm_backward"]
@@ -40,7 +40,7 @@ def _channels(function, name, value, count):
 
 
 def _epsilon(function, eps):
-    eps = float(eps)
+    eps = number(function, "eps", eps)
     if not 0.0 <= eps < np.inf:
         raise ValueError(f"{function}: eps={eps!r}: must be >= 0 and finite")
     return eps

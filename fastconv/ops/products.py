@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, shaped
+from fastconv.ops._arrays import array, contiguous, number, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -29,7 +29,7 @@ def _check_out(function, out, shape, *operands):
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only: must be writeable")
     direct = out.flags.c_contiguous and out.flags.aligned
-    if direct and not any(np.may_share_memory(out, operand) for operand in operands):
+    if direct and not any(operand is not None and np.may_share_memory(out, operand) for operand in operands):
         return out, out
     return out, np.array(out, order="C")
 
@@ -46,7 +46,7 @@ def _product(function, a, b, bias, out, alpha, beta, activation):
         bias = shaped(function, "bias", bias, (columns,))
     if beta != 0 and out is None:
         raise ValueError(f"{function}: beta={beta!r}: needs out, which it scales")
-    out, target = _check_out(function, out, (rows, columns), a_matrix, b_matrix)
+    out, target = _check_out(function, out, (rows, columns), a_matrix, b_matrix, bias)
     _native.gemm(a_matrix, b_matrix, bias, target, a_transposed, b_transposed, alpha, beta, *code, context())
     if target is not out:
         out[...] = target
@@ -67,7 +67,8 @@ def gemm(a, b, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=0.0, bia
     b_matrix, b_flipped = _matrix("gemm", "b", b)
     a_operand = (a_matrix, bool(transpose_a) != a_flipped)
     b_operand = (b_matrix, bool(transpose_b) != b_flipped)
-    return _product("gemm", a_operand, b_operand, bias, out, float(alpha), float(beta), activation)
+    alpha, beta = number("gemm", "alpha", alpha), number("gemm", "beta", beta)
+    return _product("gemm", a_operand, b_operand, bias, out, alpha, beta, activation)
 
 
 def matmul(a, b, *, out=None):

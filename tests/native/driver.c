@@ -1,0 +1,333 @@
+/* driver.c - calls every entry point of the C API on random shapes, for AddressSanitizer and UndefinedBehaviorSanitizer.
+ *
+ *     driver <instruction set> <rounds>
+ *
+ * Every array is an allocation of exactly its size, and so is every workspace; outputs start as NaN and must come out
+ * finite. Threads are imitated: this file replaces fc_parallel by one that runs the parts one after the other, each with
+ * its own thread number, so that scratch per thread is checked too, and in the same order every time.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fastconv.h"
+#include "parallel.h"
+
+void fc_parallel(int64_t count, int num_threads, fc_range_task task, void *arg) {
+    const int64_t parts = fc_min(num_threads, count);
+    for (int64_t i = parts - 1; i >= 0; i--) { /* backwards: no part may rely on those before it */
+        int64_t begin, end;
+        fc_split(count, parts, i, &begin, &end);
+        if (begin < end) task(arg, begin, end, (int)i);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- plumbing */
+
+static uint64_t state = 0x9E3779B97F4A7C15u;
+
+static uint64_t next_random(void) { /* xorshift64 (Marsaglia 2003) */
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static int64_t between(int64_t low, int64_t high) { return low + (int64_t)(next_random() % (uint64_t)(high - low + 1)); }
+
+/* Sizes at which vectors and tiles have tails. */
+static int64_t ragged(int64_t most) {
+    static const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65};
+    int64_t size;
+    do size = sizes[between(0, (int64_t)(sizeof sizes / sizeof sizes[0]) - 1)]; while (size > most);
+    return size;
+}
+
+enum { MOST_ARRAYS = 64 };
+static void *arrays[MOST_ARRAYS];
+static int array_count;
+static const char *doing = "nothing";
+
+static void fail(const char *why) {
+    fprintf(stderr, "driver: %s: %s\n", doing, why);
+    exit(1);
+}
+
+static void *keep(void *memory) {
+    if (array_count == MOST_ARRAYS) fail("too many arrays");
+    return arrays[array_count++] = memory;
+}
+
+static void free_all(void) {
+    while (array_count > 0) free(arrays[--array_count]);
+}
+
+/* `size` floats that end where the allocation ends; they start at any multiple of 4 bytes. */
+static float *filled(int64_t size, float least, float most) {
+    const int64_t shift = between(0, 3);
+    float *memory = keep(malloc((size_t)(size + shift) * sizeof(float)));
+    for (int64_t i = 0; i < size; i++)
+        memory[shift + i] = least + (most - least) * (float)(next_random() >> 40) / (float)(1 << 24);
+    return memory + shift;
+}
+
+static float *input(int64_t size) { return filled(size, -1.0f, 1.0f); }
+static float *output(int64_t size) { return filled(size, NAN, NAN); }
+
+static void *workspace(int64_t bytes) {
+    void *memory = NULL;
+    if (bytes < 0) fail("negative workspace");
+    if (bytes == 0) return NULL;
+    if (posix_memalign(&memory, 64, (size_t)bytes)) fail("no memory");
+    return memset(keep(memory), 0xFF, (size_t)bytes); /* NaN */
+}
+
+static void check_finite(const float *y, int64_t size) {
+    for (int64_t i = 0; i < size; i++)
+        if (!isfinite(y[i])) fail("an output is not finite");
+}
+
+static fc_activation any_activation(void) {
+    return (fc_activation){(fc_activation_kind)between(0, FC_ACTIVATION_COUNT - 1), 1.0f, 20.0f};
+}
+
+/* ----------------------------------------------------------------------------------------------------------- GEMM */
+
+static void run_gemm(const fc_context *ctx) {
+    fc_gemm g = {.m = ragged(65), .n = ragged(65), .k = between(0, 3) ? ragged(65) : between(0, 700),
+                 .transpose_a = between(0, 1), .transpose_b = between(0, 1), .alpha = 0.5f,
+                 .beta = between(0, 1) ? 0.0f : 2.0f, .activation = any_activation()};
+    if (between(0, 9) == 0) g.n = between(2040, 2120);
+    if (between(0, 9) == 0) g.m = between(90, 200);
+    const int64_t a_rows = g.transpose_a ? g.k : g.m, b_rows = g.transpose_b ? g.n : g.k;
+    g.a_stride = (g.transpose_a ? g.m : g.k) + between(0, 2);
+    g.b_stride = (g.transpose_b ? g.k : g.n) + between(0, 2);
+    g.c_stride = g.n + between(0, 2);
+    /* The last row ends with its last element, without the gap. */
+    const float *a = input(a_rows ? (a_rows - 1) * g.a_stride + (g.transpose_a ? g.m : g.k) : 0);
+    const float *b = input(b_rows ? (b_rows - 1) * g.b_stride + (g.transpose_b ? g.k : g.n) : 0);
+    float *c = g.beta == 0.0f ? output((g.m - 1) * g.c_stride + g.n) : input((g.m - 1) * g.c_stride + g.n);
+    const float *bias = between(0, 1) ? input(g.n) : NULL;
+    fc_gemm_run(&g, a, b, bias, c, workspace(fc_gemm_workspace_bytes(&g, ctx)), ctx);
+    for (int64_t i = 0; i < g.m; i++) check_finite(c + i * g.c_stride, g.n);
+}
+
+/* --------------------------------------------------------------------------------------------------- convolution */
+
+static fc_conv2d any_conv2d(void) {
+    fc_conv2d c = {.batch = between(1, 3), .in_height = between(1, 17), .in_width = between(1, 17),
+                   .kernel_height = between(1, 5), .kernel_width = between(1, 5), .stride_height = between(1, 4),
+                   .stride_width = between(1, 4), .dilation_height = between(1, 3), .dilation_width = between(1, 3),
+                   .groups = 1, .pad_top = between(0, 4), .pad_bottom = between(0, 4), .pad_left = between(0, 4),
+                   .pad_right = between(0, 4), .activation = any_activation()};
+    c.in_channels = ragged(33);
+    c.out_channels = ragged(33);
+    switch (between(0, 5)) {
+    case 0: c.groups = c.in_channels = c.out_channels; break;
+    case 1: c.groups = between(2, 3), c.in_channels *= c.groups, c.out_channels *= c.groups; break;
+    case 2: c.kernel_height = c.kernel_width = 1; break;
+    case 3: c.in_channels = between(1, 8); break;
+    default: break;
+    }
+    if (between(0, 19) == 0) c.in_channels = between(300, 700), c.out_channels = 3, c.groups = 1, c.in_height = 2;
+    if (between(0, 19) == 0) c.stride_height = INT64_MAX - between(0, 1), c.stride_width = INT64_MAX / 2;
+    if (between(0, 9) == 0) c.batch = 0;
+    c.algorithm = (fc_conv2d_algorithm)between(0, FC_CONV2D_ALGORITHM_COUNT - 1);
+    return c;
+}
+
+static void run_conv2d(const fc_context *ctx) {
+    fc_conv2d c = any_conv2d();
+    fc_error error;
+    if (fc_conv2d_plan(&c, &error) != FC_OK) return;
+    if (!fc_conv2d_algorithm_name(c.chosen[FC_FORWARD])) fail("an algorithm without a name");
+    const int64_t x_size = c.batch * c.in_height * c.in_width * c.in_channels;
+    const int64_t y_size = c.batch * c.out_height * c.out_width * c.out_channels;
+    const int64_t w_size = c.out_channels * (c.in_channels / c.groups) * c.kernel_height * c.kernel_width;
+    const float *x = input(x_size), *w = input(w_size), *dy = input(y_size);
+    const float *bias = between(0, 1) ? input(c.out_channels) : NULL;
+    float *y = output(y_size), *dx = output(x_size), *dw = output(w_size);
+    float *dbias = between(0, 1) ? output(c.out_channels) : NULL;
+    float *packed = workspace(fc_conv2d_packed_bytes(&c, ctx));
+    fc_conv2d_pack(&c, w, packed, ctx);
+    fc_conv2d_forward(&c, x, packed, bias, y, workspace(fc_conv2d_workspace_bytes(&c, FC_FORWARD, ctx)), ctx);
+    check_finite(y, y_size);
+    fc_conv2d_backward_input(&c, dy, w, dx, workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_INPUT, ctx)), ctx);
+    check_finite(dx, x_size);
+    fc_conv2d_backward_weight(&c, dy, x, dw, dbias,
+                              workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_WEIGHT, ctx)), ctx);
+    check_finite(dw, w_size);
+    if (dbias) check_finite(dbias, c.out_channels);
+}
+
+/* Descriptors of random extremes: the plan must refuse or accept them without undefined arithmetic. */
+static int64_t extreme(void) {
+    static const int64_t values[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, 2, 3, 1 << 20, INT64_C(1) << 31,
+                                     INT64_C(1) << 61, INT64_C(1) << 62, INT64_MAX - 1, INT64_MAX};
+    return values[between(0, (int64_t)(sizeof values / sizeof values[0]) - 1)];
+}
+
+static void plan_extremes(const fc_context *ctx) {
+    fc_conv2d c = any_conv2d();
+    fc_pool2d p = {.batch = 1, .channels = 3, .in_height = 9, .in_width = 7, .kernel_height = 2, .kernel_width = 2,
+                   .stride_height = 1, .stride_width = 1, .dilation_height = 1, .dilation_width = 1,
+                   .ceil_mode = between(0, 1)};
+    int64_t *const conv_fields[] = {&c.batch, &c.in_channels, &c.in_height, &c.in_width, &c.out_channels,
+                                    &c.kernel_height, &c.kernel_width, &c.stride_height, &c.stride_width,
+                                    &c.dilation_height, &c.dilation_width, &c.groups, &c.pad_top, &c.pad_bottom,
+                                    &c.pad_left, &c.pad_right};
+    int64_t *const pool_fields[] = {&p.batch, &p.channels, &p.in_height, &p.in_width, &p.kernel_height,
+                                    &p.kernel_width, &p.stride_height, &p.stride_width, &p.dilation_height,
+                                    &p.dilation_width, &p.pad_top, &p.pad_bottom, &p.pad_left, &p.pad_right};
+    fc_error error;
+    for (int64_t i = between(1, 3); i > 0; i--) *conv_fields[between(0, 15)] = extreme();
+    for (int64_t i = between(1, 3); i > 0; i--) *pool_fields[between(0, 13)] = extreme();
+    if (fc_conv2d_plan(&c, &error) == FC_OK) {
+        if (c.out_height < 1 || c.out_width < 1) fail("a plan without output");
+    } else if (!error.argument || !error.rule || error.count < 0 || error.count > 4) {
+        fail("a refusal without a reason");
+    }
+    if (fc_pool2d_plan(&p, &error) == FC_OK && (p.out_height < 1 || p.out_width < 1)) fail("a pool without output");
+    (void)ctx;
+}
+
+/* ------------------------------------------------------------------------------------------------------- pooling */
+
+static void run_pool2d(const fc_context *ctx) {
+    fc_pool2d p = {.batch = between(0, 3), .channels = ragged(65), .in_height = between(1, 17), .in_width = between(1, 17),
+                   .kernel_height = between(1, 5), .kernel_width = between(1, 5), .stride_height = between(1, 4),
+                   .stride_width = between(1, 4), .dilation_height = 1, .dilation_width = 1, .pad_top = between(0, 2),
+                   .pad_bottom = between(0, 2), .pad_left = between(0, 2), .pad_right = between(0, 2),
+                   .ceil_mode = between(0, 1), .count_include_pad = between(0, 1)};
+    const bool dilated = between(0, 2) == 0;
+    fc_error error;
+    if (dilated) p.dilation_height = between(1, 3), p.dilation_width = between(1, 3);
+    if (fc_pool2d_plan(&p, &error) != FC_OK) return;
+    const int64_t x_size = p.batch * p.in_height * p.in_width * p.channels;
+    const int64_t y_size = p.batch * p.out_height * p.out_width * p.channels;
+    const float *x = input(x_size), *dy = input(y_size);
+    float *y = output(y_size), *plain = output(y_size), *dx = output(x_size);
+    int32_t *indices = (int32_t *)output(y_size);
+    fc_max_pool2d_forward(&p, x, y, indices, ctx);
+    check_finite(y, y_size);
+    fc_max_pool2d_forward(&p, x, plain, NULL, ctx);
+    if (y_size && memcmp(y, plain, (size_t)y_size * sizeof(float))) fail("the maximum depends on the indices");
+    if (!fc_max_pool2d_indices_ok(&p, indices)) fail("indices of its own refused");
+    fc_max_pool2d_backward(&p, dy, indices, dx, ctx);
+    check_finite(dx, x_size);
+    if (dilated) return;
+    y = output(y_size), dx = output(x_size);
+    fc_avg_pool2d_forward(&p, x, y, ctx);
+    fc_avg_pool2d_backward(&p, dy, dx, ctx);
+    check_finite(y, y_size);
+    check_finite(dx, x_size);
+}
+
+/* --------------------------------------------------------------------------------- elementwise, norm and layout */
+
+static void run_elementwise(const fc_context *ctx) {
+    const fc_activation f = any_activation();
+    const int64_t size = between(0, 9) ? ragged(65) : between(0, 70000), rows = between(0, 5), columns = ragged(65);
+    const float *x = filled(size, -100.0f, 100.0f), *dy = input(size), *matrix = filled(rows * columns, -100.0f, 100.0f);
+    float *y = output(size), *dx = output(size);
+    fc_activation_forward(f, size, x, y, ctx);
+    fc_activation_backward(f, size, dy, f.kind == FC_SIGMOID || f.kind == FC_TANH ? y : x, dx, ctx);
+    check_finite(y, size);
+    check_finite(dx, size);
+    for (int log = 0; log < 2; log++) {
+        float *soft = output(rows * columns), *gradient = output(rows * columns);
+        fc_softmax_forward(log, rows, columns, matrix, soft, ctx);
+        fc_softmax_backward(log, rows, columns, matrix, soft, gradient, ctx);
+        check_finite(soft, rows * columns);
+        check_finite(gradient, rows * columns);
+    }
+}
+
+static void run_batch_norm(const fc_context *ctx) {
+    const int64_t rows = between(0, 4) ? ragged(65) : between(1, 3000), channels = ragged(65), size = rows * channels;
+    const float *x = input(size), *dy = input(size), *inv_std = filled(channels, 0.5f, 2.0f);
+    const float *weight = between(0, 1) ? input(channels) : NULL, *bias = between(0, 1) ? input(channels) : NULL;
+    float *mean = output(channels), *var = output(channels), *y = output(size), *dx = output(size);
+    float *dweight = output(channels), *dbias = output(channels);
+    const int64_t bytes = fc_batch_norm_workspace_bytes(rows, channels, ctx);
+    fc_batch_norm_statistics(rows, channels, x, mean, var, workspace(bytes), ctx);
+    fc_batch_norm_forward(rows, channels, x, mean, inv_std, weight, bias, y, ctx);
+    fc_batch_norm_backward(rows, channels, dy, x, mean, inv_std, weight, dx, dweight, dbias, workspace(bytes), ctx);
+    check_finite(var, channels);
+    check_finite(y, size);
+    check_finite(dx, size);
+    check_finite(dweight, channels);
+    check_finite(dbias, channels);
+}
+
+static void run_transpose(const fc_context *ctx) {
+    const int64_t batch = between(0, 3), rows = ragged(65), columns = between(0, 4) ? ragged(65) : between(1, 400);
+    const float *x = input(batch * rows * columns);
+    float *y = output(batch * rows * columns), *back = output(batch * rows * columns);
+    fc_transpose(batch, rows, columns, x, y, ctx);
+    fc_transpose(batch, columns, rows, y, back, ctx);
+    if (batch && memcmp(x, back, (size_t)(batch * rows * columns) * sizeof(float))) fail("twice is not the identity");
+}
+
+/* ---------------------------------------------------------------------------------------------------- recurrence */
+
+static void run_rnn(const fc_context *ctx) {
+    const fc_rnn rnn = {.kind = (fc_rnn_kind)between(0, FC_RNN_KIND_COUNT - 1), .steps = between(0, 4),
+                        .batch = ragged(17), .input = ragged(33), .hidden = ragged(33), .reverse = between(0, 1)};
+    const int64_t gates = fc_rnn_gates(rnn.kind) * rnn.hidden, state_size = rnn.batch * rnn.hidden;
+    const int64_t y_stride = rnn.hidden + between(0, 1) * 3, rows = rnn.steps * rnn.batch;
+    const int64_t y_size = rows ? (rows - 1) * y_stride + rnn.hidden : 0;
+    const bool lstm = rnn.kind == FC_LSTM;
+    const float *x = input(rows * rnn.input), *h = between(0, 1) ? input(state_size) : NULL;
+    const float *c = lstm && between(0, 1) ? input(state_size) : NULL;
+    const float *weight_ih = input(gates * rnn.input), *weight_hh = filled(gates * rnn.hidden, -0.1f, 0.1f);
+    const float *bias_ih = between(0, 1) ? input(gates) : NULL, *bias_hh = between(0, 1) ? input(gates) : NULL;
+    float *y = output(y_size), *h_last = output(state_size), *c_last = lstm ? output(state_size) : NULL;
+    float *reserve = output(rows * fc_rnn_reserve_size(&rnn));
+    fc_rnn_forward(&rnn, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, y, y_stride, h_last, c_last, NULL,
+                   workspace(fc_rnn_workspace_bytes(&rnn, false, ctx)), ctx);
+    fc_rnn_forward(&rnn, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, y, y_stride, h_last, c_last, reserve,
+                   workspace(fc_rnn_workspace_bytes(&rnn, false, ctx)), ctx);
+    for (int64_t i = 0; i < rows; i++) check_finite(y + i * y_stride, rnn.hidden);
+    check_finite(h_last, state_size);
+    const float *dy = between(0, 2) ? input(y_size) : NULL, *dh_last = between(0, 1) ? input(state_size) : NULL;
+    const float *dc_last = lstm && between(0, 1) ? input(state_size) : NULL;
+    float *dx = output(rows * rnn.input), *dh = output(state_size), *dc = lstm ? output(state_size) : NULL;
+    float *dweight_ih = output(gates * rnn.input), *dweight_hh = output(gates * rnn.hidden);
+    float *dbias_ih = between(0, 1) ? output(gates) : NULL, *dbias_hh = between(0, 1) ? output(gates) : NULL;
+    fc_rnn_backward(&rnn, dy, y_stride, dh_last, dc_last, x, h, c, y, y_stride, weight_ih, weight_hh, reserve, dx, dh, dc,
+                    dweight_ih, dweight_hh, dbias_ih, dbias_hh, workspace(fc_rnn_workspace_bytes(&rnn, true, ctx)), ctx);
+    check_finite(dx, rows * rnn.input);
+    check_finite(dh, state_size);
+    check_finite(dweight_ih, gates * rnn.input);
+    check_finite(dweight_hh, gates * rnn.hidden);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- main */
+
+static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
+    {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
+    {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
+    {"transpose", run_transpose}, {"rnn", run_rnn},
+};
+
+int main(int argc, char **argv) {
+    if (argc != 3) fail("usage: driver <instruction set> <rounds>");
+    for (int i = 0; i < fc_isa_count(); i++) {
+        fc_context ctx = {.kernels = strcmp(fc_isa_name(i), argv[1]) ? NULL : fc_isa_kernels(i)};
+        if (!ctx.kernels) continue;
+        const long rounds = atol(argv[2]);
+        for (long round = 0; round < rounds; round++) {
+            for (size_t o = 0; o < sizeof operations / sizeof operations[0]; o++) {
+                doing = operations[o].name;
+                ctx.num_threads = (int)between(1, 4);
+                operations[o].run(&ctx);
+                free_all();
+            }
+        }
+        printf("%s: %ld rounds of %zu operations\n", argv[1], rounds, sizeof operations / sizeof operations[0]);
+        return 0;
+    }
+    fail("no such instruction set here");
+}
