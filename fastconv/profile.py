@@ -14,9 +14,9 @@ import numpy as np
 
 from fastconv import _native, layers, runtime
 
-__all__ = ["Row", "Time", "best_time", "fma_peak", "flops", "measure", "measure_model", "table"]
+__all__ = ["Row", "Time", "best_time", "fma_peak", "flops", "measure", "table"]
 
-# seconds: of the fastest call. flops: floating-point operations of a call, 0 where a layer only moves and compares data.
+# seconds: of the fastest call. flops: floating-point operations of a call, 0 where it only moves and compares data.
 Time = namedtuple("Time", ["seconds", "flops"])
 Row = namedtuple("Row", ["name", "input_shape", "output_shape", "flops", "forward", "backward"])
 
@@ -84,15 +84,6 @@ def measure(name, layer, x, *, backward=True, seconds=0.05):
         back = Time(best_time(lambda: run(*arguments), seconds), _backward_flops(layer, count))
         layer.zero_grad()
     return Row(name, x.shape, y.shape, count, forward, back)
-
-
-def measure_model(model, x, *, seconds=0.05):
-    """A Row for each layer of a Sequential, run one after the other on x (an array)."""
-    rows = []
-    for name, layer in model.members():
-        rows.append(measure(f"{name} {type(layer).__name__}", layer, x, seconds=seconds))
-        x = layer(x)
-    return rows
 
 
 def _cells(timed, peak):

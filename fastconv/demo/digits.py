@@ -10,29 +10,51 @@ from fastconv.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear
 # Which images are held out: drawn once, by this seed, whatever the seed of the training.
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2
+LEARNING_RATE = 4e-3
 
 
-class RandomShift(Layer):
-    """In training, moves each image by up to `pixels` in both directions, zeros coming in; in inference, nothing.
+class RandomAffine(Layer):
+    """In training, moves, turns, scales and shears each image a little, at random; in inference, does nothing.
 
-    A digit stays the same digit where it is moved: the network sees a new set of images in every epoch.
+    A digit stays the same digit: the network sees new images in every epoch. Pixels are interpolated bilinearly, with
+    zeros outside. The first layer of its network: nothing needs the gradient of its input.
     """
 
-    def __init__(self, pixels, rng):
+    def __init__(self, rng, *, pixels=1.0, degrees=10.0, scale=0.1, shear=0.1):
         self.pixels = pixels
+        self.degrees = degrees
+        self.scale = scale
+        self.shear = shear
         self._rng = rng
 
     def forward(self, x, *, training=True):
-        # The first layer of its network: nothing needs the gradient of x.
-        return (self._shifted(x) if training else x), lambda dy: None
+        return (self._moved(x) if training else x), lambda dy: None
 
-    def _shifted(self, x):
+    def _moved(self, x):
         batch, _, height, width = x.shape
-        edge = self.pixels
-        padded = np.pad(x, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-        top, left = self._rng.integers(0, 2 * edge + 1, size=(2, batch))
-        return np.ascontiguousarray(windows[np.arange(batch), :, top, left])
+        centre = np.array([(height - 1) / 2, (width - 1) / 2])
+        target = np.indices((height, width)).reshape(2, -1) - centre[:, None]
+        shift = self._rng.uniform(-self.pixels, self.pixels, (batch, 2)) + centre
+        source = self._matrices(batch) @ target + shift[:, :, None]
+        # A border of zeros, one wide before and two after, so that the four neighbours always exist.
+        source = np.clip(source + 1.0, 0.0, np.array([[height + 0.999], [width + 0.999]]))
+        padded = np.pad(x, ((0, 0), (0, 0), (1, 2), (1, 2)))
+        whole = source.astype(np.int64)
+        (down, right), (i, j) = (source - whole).transpose(1, 0, 2), whole.transpose(1, 0, 2)
+        image = np.arange(batch)[:, None]
+        moved = np.zeros((batch, height * width, x.shape[1]), np.float32)
+        for below, beside in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            share = (down if below else 1.0 - down) * (right if beside else 1.0 - right)
+            moved += share[:, :, None] * padded[image, :, i + below, j + beside]
+        return moved.reshape(batch, height, width, -1).transpose(0, 3, 1, 2)
+
+    def _matrices(self, batch):
+        """(batch, 2, 2): rotation and scale, and a shear of the columns by the row."""
+        angle = np.deg2rad(self._rng.uniform(-self.degrees, self.degrees, batch))
+        scale = 1.0 + self._rng.uniform(-self.scale, self.scale, batch)
+        shear = self._rng.uniform(-self.shear, self.shear, batch)
+        cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+        return np.array([[cosine, -sine], [sine + shear, cosine]]).transpose(2, 0, 1)
 
 
 def load():
@@ -40,12 +62,12 @@ def load():
     return datasets.train_test_split(*datasets.digits(), TEST_FRACTION, rng=SPLIT_SEED)
 
 
-def network(rng, channels=(16, 32, 64)):
+def network(rng, channels=(32, 32, 64)):
     """Three convolutions with batch norm and ReLU, two poolings, a fully connected layer: (N, 1, 8, 8) -> (N, 10)."""
     first, second, third = channels
     return Sequential(
         {
-            "shift": RandomShift(1, rng),
+            "affine": RandomAffine(rng),
             "conv1": Conv2d(1, first, 3, padding=1, bias=False, rng=rng, input_grad=False),
             "norm1": BatchNorm2d(first),
             "relu1": ReLU(),
@@ -84,3 +106,8 @@ def train(model, images, labels, *, epochs, batch_size, lr, rng, callback):
         progress=False,
         callback=end_of_epoch,
     )
+
+
+def predict(model, images):
+    """The digit the network sees in each image."""
+    return np.argmax(training.predict(model, images), axis=1)

@@ -3,11 +3,12 @@
 import numpy as np
 
 from fastconv import ops, profile
-from fastconv.layers import LSTM, Conv2d, Layer, Linear
+from fastconv.demo.digits import RandomAffine
+from fastconv.layers import LSTM, Conv2d, Dropout, Flatten, Layer, Linear
 
 
 class PackedConv2d(Layer):
-    """A convolution whose weights were packed beforehand for inference, as a server would; backward is the layer's own."""
+    """A convolution with its weights packed beforehand for inference; training is the layer's own."""
 
     def __init__(self, convolution):
         self.convolution = convolution
@@ -44,14 +45,18 @@ def known_layers():
 def rows(cnn, images, model, steps, batch, *, seconds=0.05):
     """Headings and profile.Rows: the layers of the trained networks as they were trained, and well-known ones."""
     found = [f"the digits' network, {len(images)} images"]
-    found += profile.measure_model(cnn, images, seconds=seconds)
+    x = images
+    for name, layer in cnn.members():
+        if not isinstance(layer, (RandomAffine, Flatten, Dropout)):  # they do nothing in inference
+            found.append(profile.measure("  " + name, layer, x, seconds=seconds))
+        x = layer(x)
     found += [f"the text's network, {steps} steps of {batch} stretches"]
     x = np.random.default_rng(0).standard_normal((steps, batch, model.lstm.input_size), np.float32)
-    found += [profile.measure("LSTM", model.lstm, x, seconds=seconds)]
-    found += [profile.measure("Linear", model.linear, model.lstm(x)[0], seconds=seconds)]
+    found += [profile.measure("  LSTM", model.lstm, x, seconds=seconds)]
+    found += [profile.measure("  Linear", model.linear, model.lstm(x)[0], seconds=seconds)]
     found += ["well-known layers, batch 1, weights packed beforehand for the forward pass"]
     for name, layer, shape in known_layers():
-        found.append(profile.measure(name, PackedConv2d(layer), shape, seconds=seconds))
-    found.append(profile.measure("LSTM 512-512, 32 steps", LSTM(512, 512, rng=0), (32, 1, 512), seconds=seconds))
-    found.append(profile.measure("Linear 2048-1000", Linear(2048, 1000, rng=0), (1, 2048), seconds=seconds))
+        found.append(profile.measure("  " + name, PackedConv2d(layer), shape, seconds=seconds))
+    found.append(profile.measure("  LSTM 512-512, 32 steps", LSTM(512, 512, rng=0), (32, 1, 512), seconds=seconds))
+    found.append(profile.measure("  Linear 2048-1000", Linear(2048, 1000, rng=0), (1, 2048), seconds=seconds))
     return found
