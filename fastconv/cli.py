@@ -10,22 +10,19 @@ from fastconv import __version__, _native, runtime
 __all__ = ["main"]
 
 
-def _positive(value):
-    number = int(value)
-    if number < 1:
-        raise ValueError
-    return number
+def _at_least(minimum):
+    """A converter for argparse: an integer that is not less than `minimum`."""
 
+    def convert(value):
+        try:
+            number = int(value)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{value!r}: must be an integer >= {minimum}")
+        return number
 
-def _natural(value):
-    number = int(value)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "number of at least 1"  # argparse: "invalid number of at least 1 value: '0'"
-_natural.__name__ = "number of at least 0"
+    return convert
 
 
 def _parser():
@@ -47,10 +44,10 @@ def _parser():
     )
     demo.add_argument("--quick", action="store_true", help="a few seconds; accuracy is not checked")
     demo.add_argument("--plot", metavar="FILE", help="draw loss curves, filters and predictions (needs matplotlib)")
-    demo.add_argument("--seed", type=_natural, default=0, help="seed of weights, batches and samples (default 0)")
+    demo.add_argument("--seed", type=_at_least(0), default=0, help="seed of weights, batches and samples (default 0)")
     for command in (info, demo):
         command.add_argument(
-            "--threads", type=_positive, metavar="N", help="threads to use (default: see fastconv info)"
+            "--threads", type=_at_least(1), metavar="N", help="threads to use (default: see fastconv info)"
         )
     return parser
 
@@ -77,12 +74,10 @@ def _info(arguments):
 
     because = f"--threads {arguments.threads}" if arguments.threads else _threads_because()
     threads = runtime.num_threads()
-    peaks = [f"{fma_peak(1) / 1e9:.0f} GFLOP/s on one thread"]
+    peaks = [f"{fma_peak(1, seconds=0.5) / 1e9:.0f} GFLOP/s on one thread"]
     if threads > 1:
-        peaks.append(f"{fma_peak(threads) / 1e9:.0f} on {threads}")
-    isa = (
-        f"{runtime.isa()} (FASTCONV_ISA)" if os.environ.get("FASTCONV_ISA") else f"{runtime.isa()} (the best detected)"
-    )
+        peaks.append(f"{fma_peak(threads, seconds=0.5) / 1e9:.0f} on {threads}")
+    isa_because = "FASTCONV_ISA" if os.environ.get("FASTCONV_ISA") else "the best detected"
     openmp = "yes" if _native.HAS_OPENMP else "no; serial build: every call runs on one thread"
     facts = {
         "fastconv": f"{__version__}, {os.path.dirname(os.path.abspath(__file__))}",

@@ -22,6 +22,7 @@ Settings = namedtuple("Settings", ["epochs", "updates", "characters", "seconds",
 FULL = Settings(epochs=50, updates=800, characters=400, seconds=0.05, check=True)
 QUICK = Settings(epochs=2, updates=12, characters=80, seconds=0.002, check=False)
 
+START = "The "  # what samples of text begin with
 IMAGES, STEPS, STRETCHES = 64, 64, 32  # sizes of a batch: of digits, and of text
 
 Digits = namedtuple("Digits", ["model", "history", "images", "labels", "predicted", "correct", "accuracy"])
@@ -57,7 +58,7 @@ def _parameters(model):
 
 
 def _quote(sample):
-    for line in textwrap.wrap(" ".join(sample.split()), 90, break_long_words=True):
+    for line in textwrap.wrap(" ".join(sample.split()), 90):
         _say(f"    | {line}")
 
 
@@ -107,9 +108,7 @@ def train_digits(settings, seed):
     correct = int(np.sum(predicted == test_labels))
     accuracy = correct / len(test_labels)
     verdict = _verdict(accuracy >= ACCURACY_BAR, settings.check)
-    _say(
-        f"\n    Held-out accuracy: {100 * accuracy:.2f} % ({correct} of {len(test_labels)}), of the last epoch's network."
-    )
+    _say(f"\n    Held-out accuracy: {100 * accuracy:.2f} % ({correct} of {len(test_labels)}) after the last epoch.")
     _say(f"    The bar of {100 * ACCURACY_BAR:.0f} %: {verdict}. Training took {taken:.1f} s.")
     return Digits(model, history, test_images, test_labels, predicted, correct, accuracy)
 
@@ -131,7 +130,7 @@ def train_text(settings, seed):
         f"characters; the state is carried from each stretch to the next."
     )
     _say("\n  Sampled before training:")
-    _quote(text.sample(model, "The ", settings.characters // 2, np.random.default_rng(seed)))
+    _quote(START + text.sample(model, START, settings.characters // 2, np.random.default_rng(seed)))
     before = text.bits_per_character(model, test)
     _say("\n    update   bits per character (training)   characters/s")
 
@@ -145,10 +144,10 @@ def train_text(settings, seed):
     taken = time.perf_counter() - begun
     bits = text.bits_per_character(model, test)
     _say(f"\n  Sampled after training, at temperature {text.TEMPERATURE}:")
-    _quote(text.sample(model, "The ", settings.characters, np.random.default_rng(seed)))
+    _quote(START + text.sample(model, START, settings.characters, np.random.default_rng(seed)))
     letters = text.letter_entropy(train, test)
     _say(
-        f"\n    Held-out text: {bits:.3f} bits per character ({before:.2f} untrained, {letters:.2f} from letter counts)."
+        f"\n    Held-out text: {bits:.3f} bits per character ({before:.2f} untrained, {letters:.2f} by letter counts)."
     )
     _say(f"    The bar of {BITS_BAR}: {_verdict(bits <= BITS_BAR, settings.check)}. Training took {taken:.1f} s.")
     return Text(model, history, bits)
