@@ -12,7 +12,9 @@ from fastconv import ops, runtime
 from fastconv._version import __version__
 
 # Loaded at first use: `import fastconv` stays within milliseconds.
-_SUBMODULES = frozenset({"cli", "datasets", "initializers", "io", "layers", "losses", "optim", "testing", "training"})
+_SUBMODULES = frozenset(
+    {"cli", "datasets", "initializers", "io", "layers", "losses", "optim", "profile", "testing", "training"}
+)
 
 __all__ = ["__version__", "ops", "runtime", *sorted(_SUBMODULES)]
 
