@@ -80,7 +80,7 @@ def pool2d_calls(rng):
                     plan.max_forward(x, y, indices, context)
 
                 def indices_ok(indices, context, plan=plan):
-                    assert plan.indices_ok(indices)
+                    assert plan.indices_ok(indices, context)
 
                 yield f"max {name}", max_forward, [x], [y.shape, (y.shape, np.int32)]
                 yield f"max {name} backward", plan.max_backward, [dy, indices], [x.shape]
