@@ -217,7 +217,12 @@ void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, c
 /* ------------------------------------------------------------------------------------------------------- indices */
 
 /* Set to false by any thread that finds an index outside its window. */
-typedef struct indices_task { const fc_pool2d *pool; const fc_context *ctx; const int32_t *indices; bool ok; } indices_task;
+typedef struct indices_task {
+    const fc_pool2d *pool;
+    const fc_context *ctx;
+    const int32_t *indices;
+    bool ok;
+} indices_task;
 
 static void check_rows(void *arg, int64_t begin, int64_t end, int thread) {
     indices_task *t = arg;
