@@ -3,12 +3,12 @@
 import io as bytes_io
 import os
 import pickle
-import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+from subprocesses import python
 
 from fastconv import datasets, io, layers, testing
 
@@ -195,7 +195,7 @@ def test_train_test_split():
 
 def crash(statement):
     code = f"import numpy as np, ctypes; from fastconv import testing\n{statement}"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+    return python("-c", code).returncode
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no mprotect")

@@ -217,6 +217,50 @@ def test_no_cgroups_at_all(tmp_path):
     assert runtime._cgroup_quota(str(tmp_path / "none"), str(tmp_path / "nowhere")) is None
 
 
+# ------------------------------------------------------------------------------------------------------ the binding
+
+
+def test_the_binding_checks_every_buffer():
+    """Packages in Cython may sit below ops: there too nothing is touched before shape, type and order are right."""
+    context, plan = _native.Context("baseline", 1), ops.conv2d_plan((1, 3, 6, 7), (4, 3, 3, 3))
+    x, weight, bias = (np.ones(shape, np.float32) for shape in ((1, 6, 7, 3), (4, 3, 3, 3), (4,)))
+    y = np.full((1, 4, 5, 4), 7, np.float32)
+    plan.forward(x, weight, bias, y.copy(), context)
+    frozen = y.copy()
+    frozen.flags.writeable = False
+    wrong_inputs = [
+        x[:, :5],
+        x[..., :2],
+        x[0],
+        x[:, ::2],
+        x.transpose(0, 2, 1, 3),
+        x.astype(np.float64),
+        x.view(np.int32),
+    ]
+    wrong_inputs += [x.astype(">f4"), None, 3, x.tolist(), np.zeros((1, 6, 7, 3), "i4,")]
+    errors = (ValueError, TypeError, BufferError)
+    for wrong in wrong_inputs:
+        with pytest.raises(errors):
+            plan.forward(wrong, weight, bias, y, context)
+    for wrong in (weight[:3], weight.reshape(4, 27), weight[..., ::2], None):
+        with pytest.raises(errors):
+            plan.forward(x, wrong, bias, y, context)
+    for wrong in (bias[:3], bias[None], weight):
+        with pytest.raises(errors):
+            plan.forward(x, weight, wrong, y, context)
+    for wrong in (y[:, :3], frozen, y.astype(np.float64), None, y.transpose(0, 2, 1, 3)):
+        with pytest.raises(errors):
+            plan.forward(x, weight, bias, wrong, context)
+    with pytest.raises(TypeError):
+        plan.forward(x, weight, bias, y, None)
+    for pass_ in (-1, 3):
+        with pytest.raises(ValueError, match="pass"):
+            plan.workspace_bytes(pass_, context)
+    with pytest.raises(errors):
+        _native.gemm(x[0, 0], bias[None], None, y, False, False, 1.0, 0.0, 0, 0.0, 0.0, context)
+    assert (y == 7).all()
+
+
 # ---------------------------------------------------------------------------------------------------------- threads
 
 

@@ -1,11 +1,11 @@
 """fit, evaluate, predict: what they compute, show and leave behind."""
 
 import io
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from subprocesses import python
 
 from fastconv import layers, losses, optim, runtime, training
 from fastconv.layers import Linear, Sequential, Tanh
@@ -133,8 +133,9 @@ def test_silent_off_terminals(problem, capfd):
         "training.fit(m, np.ones((8, 2), 'f'), np.zeros(8, int), loss=losses.softmax_cross_entropy, epochs=2,"
         "optimizer=optim.SGD(m.parameters(), 0.1))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout == done.stderr == b""
+    done = python("-c", code)
+    assert done.returncode == 0
+    assert done.stdout == done.stderr == ""
 
 
 def test_a_line_on_terminals(problem, monkeypatch):
