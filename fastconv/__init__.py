@@ -8,8 +8,12 @@
 
 import importlib
 
-from fastconv import ops, runtime
-from fastconv._version import __version__
+from fastconv import _openmp
+
+_openmp.load()  # before anything imports the compiled module
+
+from fastconv import ops, runtime  # noqa: E402
+from fastconv._version import __version__  # noqa: E402
 
 # Loaded at first use: `import fastconv` stays within milliseconds.
 _SUBMODULES = frozenset(

@@ -326,3 +326,8 @@ def test_the_gil_is_released():
             running.clear()
             thread.join()
     assert wakes >= 3
+
+
+def test_loading_leaves_the_environment_as_it_was():
+    script = "import os; before = dict(os.environ); import fastconv; print(before == dict(os.environ))"
+    assert check(python("-c", script)).strip() == "True"
