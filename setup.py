@@ -50,7 +50,8 @@ class BuildExtension(build_ext):
     """Adds the flags this compiler takes, and compiles the C files side by side."""
 
     def build_extensions(self):
-        # Never -march=native (wheels move) or -ffast-math (it changes the FP mode of the whole process).
+        # Nothing for this machine alone (wheels move), nothing that relaxes floating point (some compilers then change
+        # the FP mode of the whole process).
         # -ffp-contract=off: FMA is explicit in the kernels, so every compiler gives the same bits.
         compile_flags = ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"]
         compile_flags += ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]

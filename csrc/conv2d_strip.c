@@ -27,43 +27,58 @@ void conv2d_pack_panel(const conv2d_weights *w, int64_t panel, float *packed, co
     }
 }
 
-/* A block of the depth: whole taps, or a range of the channels of one tap. */
-typedef struct depth_block { int64_t tap, taps, channel, channels; bool first, last; } depth_block;
+/* The depth cut into blocks: a number of whole taps each, or where one tap is too deep, parts of its channels. */
+typedef struct depth_blocks { int64_t taps, channels, tap_blocks, channel_blocks; } depth_blocks;
 
-static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, const depth_block *block,
-                           int64_t panel_begin, int64_t panel_end, const fc_context *ctx) {
-    const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
-    const fc_strip rows = {strip->x + block->tap * strip->rows, strip->y, strip->rows};
-    for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-        const fc_tile tile = {
-            .taps = block->taps, .depth = block->channels, .x_offset = panels->x_offset + block->channel, .x_step = 1,
-            .w = panels->packed + panel * panel_size + (block->tap * panels->depth + block->channel) * width,
-            .w_step = width, .y_offset = panels->y_offset + panel * width,
-            .alpha = 1.0f, .beta = block->first ? 0.0f : 1.0f,
-            .bias = block->last && panels->bias ? panels->bias + panel * width : NULL,
-            .activation = block->last ? panels->activation : NULL,
-        };
-        fc_multiply_strip(&rows, tile, (int)fc_min(width, panels->columns - panel * width),
-                          panel + 1 < panel_end ? tile.w + panel_size : NULL, ctx);
+static depth_blocks cut_depth(const conv2d_panels *panels, const fc_context *ctx) {
+    depth_blocks b = {.taps = 1, .channels = fc_block_depth(panels->depth, ctx)};
+    if (b.channels == panels->depth && panels->taps > 0) {
+        const int64_t fitting = fc_max(1, fc_block_depth(panels->taps * panels->depth, ctx) / panels->depth);
+        b.taps = fc_ceil_div(panels->taps, fc_ceil_div(panels->taps, fitting)); /* as even as they go */
     }
+    /* Without taps (a phase of a strided backward pass that no tap reaches) one empty block writes zeros. */
+    b.tap_blocks = fc_max(1, fc_ceil_div(panels->taps, b.taps));
+    b.channel_blocks = fc_ceil_div(panels->depth, b.channels);
+    return b;
 }
+
+/* Block number i of one panel; the strip's sums of earlier blocks are in y. `next` floats on lie the weights needed next. */
+static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, const depth_blocks *blocks, int64_t i,
+                           int64_t panel, int64_t next, const fc_context *ctx) {
+    const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
+    const int64_t tap = i / blocks->channel_blocks * blocks->taps, c = i % blocks->channel_blocks * blocks->channels;
+    const bool last = i + 1 == blocks->tap_blocks * blocks->channel_blocks;
+    const fc_strip rows = {strip->x + tap * strip->rows, strip->y, strip->rows};
+    const fc_tile tile = {
+        .taps = fc_min(blocks->taps, panels->taps - tap), .depth = fc_min(blocks->channels, panels->depth - c),
+        .x_offset = panels->x_offset + c, .x_step = 1,
+        .w = panels->packed + panel * panel_size + (tap * panels->depth + c) * width, .w_step = width,
+        .y_offset = panels->y_offset + panel * width, .alpha = 1.0f, .beta = i == 0 ? 0.0f : 1.0f,
+        .bias = last && panels->bias ? panels->bias + panel * width : NULL,
+        .activation = last ? panels->activation : NULL,
+    };
+    fc_multiply_strip(&rows, tile, (int)fc_min(width, panels->columns - panel * width),
+                      next ? tile.w + next : NULL, ctx);
+}
+
+/* A strip whose channels fit L2 goes through one panel after the other: weights are read in the order they lie, and the
+ * sums of a panel stay in L1. A wider one takes a block of the depth through all panels while it is in L2. */
+enum { STRIP_BYTES = 256 * 1024 };
 
 void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
                            const fc_context *ctx) {
-    const int64_t channels = fc_block_depth(panels->depth, ctx);
-    /* Whole taps where one fits; as even as they go. */
-    const int64_t fitting = channels < panels->depth ? 1 : fc_max(1, fc_block_depth(panels->taps * panels->depth, ctx) / panels->depth);
-    const int64_t taps = fc_max(1, fc_ceil_div(panels->taps, fc_max(1, fc_ceil_div(panels->taps, fitting))));
-    /* Without taps (a phase of a strided backward pass that no tap reaches) one empty block writes zeros. */
-    for (int64_t tap = 0; tap == 0 || tap < panels->taps; tap += taps) {
-        for (int64_t c = 0; c < panels->depth; c += channels) {
-            const depth_block block = {
-                .tap = tap, .taps = fc_min(taps, panels->taps - tap),
-                .channel = c, .channels = fc_min(channels, panels->depth - c),
-                .first = tap == 0 && c == 0,
-                .last = tap + taps >= panels->taps && c + channels >= panels->depth,
-            };
-            multiply_block(strip, panels, &block, panel_begin, panel_end, ctx);
-        }
+    const depth_blocks blocks = cut_depth(panels, ctx);
+    const int64_t count = blocks.tap_blocks * blocks.channel_blocks, width = ctx->kernels->tile_columns;
+    if (strip->rows * panels->depth * (int64_t)sizeof(float) <= STRIP_BYTES) {
+        for (int64_t panel = panel_begin; panel < panel_end; panel++)
+            for (int64_t i = 0; i < count; i++) {
+                const bool last = panel + 1 == panel_end && i + 1 == count;
+                multiply_block(strip, panels, &blocks, i, panel, last ? 0 : blocks.taps * blocks.channels * width, ctx);
+            }
+        return;
     }
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t panel = panel_begin; panel < panel_end; panel++)
+            multiply_block(strip, panels, &blocks, i, panel,
+                           panel + 1 < panel_end ? panels->taps * panels->depth * width : 0, ctx);
 }

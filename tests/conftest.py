@@ -31,5 +31,5 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def poisoned_workspace():
-    """Every test starts with scratch full of 0xA5 (a NaN-like value as float), so that reading it unwritten shows."""
-    _native.poison_workspace(1 << 16)
+    """Every test starts with scratch full of NaN (0xFF), so that reading it unwritten shows."""
+    _native.poison_workspace(1 << 16, 0xFF)
