@@ -14,9 +14,10 @@ from fastconv.demo import digits, table, text
 
 __all__ = ["Settings", "FULL", "QUICK", "run"]
 
-# What a run must reach on data held out from training, whatever its seed.
+# What a run must reach on data held out from training, whatever its seed: seeds 0 to 9 gave 99.2 to 99.7 %, seeds 0 to 4
+# and the texts of Python 3.10 to 3.13 gave 1.95 to 1.98 bits.
 ACCURACY_BAR = 0.98
-BITS_BAR = 2.3
+BITS_BAR = 2.2
 
 Settings = namedtuple("Settings", ["epochs", "updates", "characters", "seconds", "check"])
 FULL = Settings(epochs=50, updates=800, characters=400, seconds=0.05, check=True)
