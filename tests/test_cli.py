@@ -159,6 +159,7 @@ def test_quick_demo_needs_numpy_only(tmp_path, bare):
         "Sampled before training",
         "Sampled after training",
         "3. How fast the layers are",
+        "measured peak",
         "ResNet-50 3x3 64-64",
         "Summary",
         "of held-out images right",
@@ -342,6 +343,21 @@ def test_table_shows_share_of_peak():
 
 def test_peak_is_positive_on_every_isa(isa):
     assert profile.fma_peak(1, seconds=0.0) > 1e8
+
+
+def test_peak_of_several_threads_waits_for_them(monkeypatch):
+    asked = []
+
+    def peaks(context, seconds):
+        asked.append(context.num_threads)
+        return 100.0 if len(asked) < 4 else 190.0
+
+    monkeypatch.setattr(profile, "_fma_peak", peaks)
+    assert profile.fma_peak(2) == 190.0
+    assert asked == [1, 2, 2, 2]
+    asked.clear()
+    assert profile.fma_peak(2, patience=0.0) == 100.0
+    assert asked == [1, 2]
 
 
 def test_best_time_is_the_fastest_call():

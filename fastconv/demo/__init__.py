@@ -14,9 +14,10 @@ from fastconv.demo import digits, table, text
 
 __all__ = ["Settings", "FULL", "QUICK", "run"]
 
-# What a run must reach on data held out from training, whatever its seed.
+# What a run must reach on data held out from training, whatever its seed: seeds 0 to 9 gave 99.2 to 99.7 %, seeds 0 to 4
+# and the texts of Python 3.10 to 3.13 gave 1.95 to 1.98 bits.
 ACCURACY_BAR = 0.98
-BITS_BAR = 2.3
+BITS_BAR = 2.2
 
 Settings = namedtuple("Settings", ["epochs", "updates", "characters", "seconds", "check"])
 FULL = Settings(epochs=50, updates=800, characters=400, seconds=0.05, check=True)
@@ -156,14 +157,16 @@ def train_text(settings, seed):
 def time_layers(settings, seen, read):
     """Print the table of layers."""
     _heading("3. How fast the layers are")
-    peak = profile.fma_peak(seconds=10 * settings.seconds)
     _explain(
-        f"Fastest of many calls: {_how()}. The peak is what this machine reaches in a loop of nothing but "
-        f"multiply-adds: {peak / 1e9:.0f} GFLOP/s, measured just now. Layers that only move or compare data have no "
-        f"GFLOP/s: their time is that of reading and writing memory."
+        f"Fastest of many calls: {_how()}. The peak is what this machine reaches in a loop of nothing but multiply-adds. "
+        f"Layers that only move or compare data have no GFLOP/s: their time is that of reading and writing memory."
     )
-    _say()
+    patience = 2.0 if settings.check else 0.0
+    before = profile.fma_peak(seconds=4 * settings.seconds, patience=patience)
     rows = table.rows(seen.model, seen.images[:IMAGES], read.model, STEPS, STRETCHES, seconds=settings.seconds)
+    # Again afterwards: on a machine that others use too, one moment alone may have been a bad one.
+    peak = max(before, profile.fma_peak(seconds=4 * settings.seconds, patience=0.0))
+    _say(f"\n    measured peak: {peak / 1e9:.0f} GFLOP/s\n")
     _say(profile.table(rows, peak))
 
 
