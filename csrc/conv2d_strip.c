@@ -42,9 +42,9 @@ static depth_blocks cut_depth(const conv2d_panels *panels, const fc_context *ctx
     return b;
 }
 
-/* Block number i of one panel; the strip's sums of earlier blocks are in y. `next` floats on lie the weights needed next. */
+/* Block number i of one panel; the strip's sums of earlier blocks are in y. */
 static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, const depth_blocks *blocks, int64_t i,
-                           int64_t panel, int64_t next, const fc_context *ctx) {
+                           int64_t panel, const fc_context *ctx) {
     const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
     const int64_t tap = i / blocks->channel_blocks * blocks->taps, c = i % blocks->channel_blocks * blocks->channels;
     const bool last = i + 1 == blocks->tap_blocks * blocks->channel_blocks;
@@ -57,8 +57,7 @@ static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, c
         .bias = last && panels->bias ? panels->bias + panel * width : NULL,
         .activation = last ? panels->activation : NULL,
     };
-    fc_multiply_strip(&rows, tile, (int)fc_min(width, panels->columns - panel * width),
-                      next ? tile.w + next : NULL, ctx);
+    fc_multiply_strip(&rows, tile, (int)fc_min(width, panels->columns - panel * width), ctx);
 }
 
 /* A strip whose channels fit L2 goes through one panel after the other: weights are read in the order they lie, and the
@@ -68,17 +67,13 @@ enum { STRIP_BYTES = 256 * 1024 };
 void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
                            const fc_context *ctx) {
     const depth_blocks blocks = cut_depth(panels, ctx);
-    const int64_t count = blocks.tap_blocks * blocks.channel_blocks, width = ctx->kernels->tile_columns;
+    const int64_t count = blocks.tap_blocks * blocks.channel_blocks;
     if (strip->rows * panels->depth * (int64_t)sizeof(float) <= STRIP_BYTES) {
         for (int64_t panel = panel_begin; panel < panel_end; panel++)
-            for (int64_t i = 0; i < count; i++) {
-                const bool last = panel + 1 == panel_end && i + 1 == count;
-                multiply_block(strip, panels, &blocks, i, panel, last ? 0 : blocks.taps * blocks.channels * width, ctx);
-            }
-        return;
+            for (int64_t i = 0; i < count; i++) multiply_block(strip, panels, &blocks, i, panel, ctx);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t panel = panel_begin; panel < panel_end; panel++)
+                multiply_block(strip, panels, &blocks, i, panel, ctx);
     }
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t panel = panel_begin; panel < panel_end; panel++)
-            multiply_block(strip, panels, &blocks, i, panel,
-                           panel + 1 < panel_end ? panels->taps * panels->depth * width : 0, ctx);
 }

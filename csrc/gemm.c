@@ -103,7 +103,7 @@ static void run_private(void *arg, int64_t begin, int64_t end, int thread) {
             if (!in_place) pack_panel(t, k, depth, n, columns, packed);
             const fc_tile tile = in_place ? make_tile(t, k, depth, n, x_step, t->b + k * g->b_stride + n, g->b_stride)
                                           : make_tile(t, k, depth, n, x_step, packed, width);
-            fc_multiply_strip(&rows, tile, (int)columns, NULL, t->ctx);
+            fc_multiply_strip(&rows, tile, (int)columns, t->ctx);
         }
     }
 }
@@ -135,7 +135,7 @@ static void run_shared(void *arg, int64_t begin, int64_t end, int thread) {
         for (; panel < panel_end; panel++) {
             const fc_tile tile = make_tile(t, t->k_begin, t->depth, t->n_begin + panel * width, x_step,
                                            t->panels + panel * t->depth * width, width);
-            fc_multiply_strip(&rows, tile, (int)fc_min(width, t->width - panel * width), NULL, t->ctx);
+            fc_multiply_strip(&rows, tile, (int)fc_min(width, t->width - panel * width), t->ctx);
         }
     }
 }

@@ -75,7 +75,7 @@ void fc_rnn_multiply(int64_t rows, int64_t columns, int64_t depth, const float *
         tile.w = panel + d * width;
         tile.beta = part == 0 ? beta : 1.0f;
         tile.bias = part == parts - 1 ? bias : NULL;
-        fc_multiply_strip(&strip, tile, (int)columns, NULL, ctx);
+        fc_multiply_strip(&strip, tile, (int)columns, ctx);
     }
 }
 

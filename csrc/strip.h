@@ -34,7 +34,7 @@ static inline int64_t fc_most_block_depth(int64_t depth, const fc_context *ctx) 
 }
 
 /* Every tile of the strip, with the panel, offsets and epilogue that `tile` names; x, x_tap_stride and y are filled in here.
- * The tiles have nearly equal heights: 49 rows are 5 * 9 + 4, not 6 * 8 + 1. `next` is the next panel of weights, or NULL. */
-void fc_multiply_strip(const fc_strip *strip, fc_tile tile, int columns, const float *next, const fc_context *ctx);
+ * The tiles have nearly equal heights: 49 rows are 5 * 9 + 4, not 6 * 8 + 1. */
+void fc_multiply_strip(const fc_strip *strip, fc_tile tile, int columns, const fc_context *ctx);
 
 #endif
