@@ -21,6 +21,14 @@ typedef struct gather_task {
     bool lines;
 } gather_task;
 
+/* What a thread fills for each strip. */
+typedef struct gather_scratch {
+    const float **x;  /* [taps][rows of the strip] */
+    float **y;        /* [rows of the strip] */
+    int64_t *offsets; /* [taps], of a pixel's taps from its first */
+    float *lines;     /* padded copies, see uses_lines */
+} gather_scratch;
+
 /* Lines need channels that are not split into groups, and tap columns that lie side by side. */
 static bool may_use_lines(const conv2d_gather *g) { return g->groups == 1 && g->in_depth <= FEW_CHANNELS; }
 
@@ -46,6 +54,10 @@ static int64_t x_table_bytes(const conv2d_gather *g) {
     return g->tap_rows * g->tap_columns * most_pixels(g) * (int64_t)sizeof(float *);
 }
 
+static int64_t offsets_bytes(const conv2d_gather *g) {
+    return g->tap_rows * g->tap_columns * (int64_t)sizeof(int64_t);
+}
+
 static int64_t y_table_bytes(const conv2d_gather *g) { return most_pixels(g) * (int64_t)sizeof(float *); }
 
 static int64_t lines_bytes(const conv2d_gather *g) {
@@ -54,7 +66,7 @@ static int64_t lines_bytes(const conv2d_gather *g) {
 
 static int64_t thread_bytes(const conv2d_gather *g) {
     return fc_round_up(x_table_bytes(g), FC_ALIGNMENT) + fc_round_up(y_table_bytes(g), FC_ALIGNMENT) +
-           fc_round_up(lines_bytes(g), FC_ALIGNMENT);
+           fc_round_up(offsets_bytes(g), FC_ALIGNMENT) + fc_round_up(lines_bytes(g), FC_ALIGNMENT);
 }
 
 static int64_t zeros_bytes(const conv2d_gather *g) {
@@ -88,26 +100,38 @@ static void point_at_border(const gather_task *t, int64_t n, int64_t i, int64_t 
     }
 }
 
-/* Pointers for the pixels [begin, begin + count) of the flattened (batch, rows, columns) grid. */
-static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, const float **x, float **y) {
-    const conv2d_gather *g = t->g;
+/* Where the taps of a pixel lie from its first, in elements. */
+static void measure_taps(const conv2d_gather *g, int64_t *offsets) {
     const int64_t channels = g->groups * g->in_depth, line = g->in_width * channels;
+    for (int64_t a = 0; a < g->tap_rows; a++)
+        for (int64_t b = 0; b < g->tap_columns; b++)
+            *offsets++ = (g->row_at[a] - g->row_at[0]) * line + (g->column_at[b] - g->column_at[0]) * channels;
+}
+
+/* Pointers for the pixels [begin, begin + count) of the flattened (batch, rows, columns) grid. */
+static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, const gather_scratch *scratch) {
+    const conv2d_gather *g = t->g;
+    const int64_t channels = g->groups * g->in_depth, taps = g->tap_rows * g->tap_columns;
     const int64_t top = g->tap_rows ? g->row_at[0] : 0, left = g->tap_columns ? g->column_at[0] : 0;
+    const int64_t x_step = g->step_w * channels, y_step = g->out_step_w * g->groups * g->out_depth;
+    const float **x = scratch->x;
+    float **y = scratch->y;
     int64_t j = begin % g->columns, i = begin / g->columns % g->rows, n = begin / g->columns / g->rows;
-    for (int64_t m = 0; m < count; m++) {
-        const int64_t h = i * g->step_h + top, w = j * g->step_w + left;
-        y[m] = output_at(t, n, i, j);
-        if (h < 0 || h + g->row_reach >= g->in_height || w < 0 || w + g->column_reach >= g->in_width) {
-            point_at_border(t, n, i, j, count, x + m);
-        } else {
-            const float *corner = t->x + ((n * g->in_height + h) * g->in_width + w) * channels, **entry = x + m;
-            for (int64_t a = 0; a < g->tap_rows; a++)
-                for (int64_t b = 0; b < g->tap_columns; b++, entry += count)
-                    *entry = corner + (g->row_at[a] - top) * line + (g->column_at[b] - left) * channels;
-        }
-        if (++j == g->columns) {
-            j = 0;
-            if (++i == g->rows) i = 0, n++;
+    for (int64_t m = 0; m < count; i++, j = 0) {
+        if (i == g->rows) i = 0, n++;
+        const int64_t h = i * g->step_h + top, end = fc_min(count, m + g->columns - j);
+        const int64_t first = ((n * g->in_height + h) * g->in_width + left) * channels;
+        const bool inside = h >= 0 && h + g->row_reach < g->in_height;
+        float *y_row = output_at(t, n, i, 0);
+        for (; m < end; m++, j++) {
+            const int64_t w = j * g->step_w + left;
+            y[m] = y_row + j * y_step;
+            if (!inside || w < 0 || w + g->column_reach >= g->in_width) {
+                point_at_border(t, n, i, j, count, x + m);
+                continue;
+            }
+            const float *corner = t->x + (first + j * x_step);
+            for (int64_t tap = 0; tap < taps; tap++) x[tap * count + m] = corner + scratch->offsets[tap];
         }
     }
 }
@@ -129,16 +153,16 @@ static void copy_lines(const gather_task *t, int64_t n, int64_t first, int64_t c
     }
 }
 
-static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int64_t i_end, float *lines,
-                           const float **x, float **y) {
+static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int64_t i_end,
+                           const gather_scratch *scratch) {
     const conv2d_gather *g = t->g;
     const int64_t count = (i_end - i_begin) * g->columns, width = line_width(g), first = g->row_at[0];
-    copy_lines(t, n, i_begin * g->step_h + first, line_count(g, i_end - i_begin), lines);
+    copy_lines(t, n, i_begin * g->step_h + first, line_count(g, i_end - i_begin), scratch->lines);
     for (int64_t i = i_begin, m = 0; i < i_end; i++) {
         for (int64_t j = 0; j < g->columns; j++, m++) {
-            y[m] = output_at(t, n, i, j);
+            scratch->y[m] = output_at(t, n, i, j);
             for (int64_t a = 0; a < g->tap_rows; a++)
-                x[a * count + m] = lines + ((i - i_begin) * g->step_h + g->row_at[a] - first) * width +
+                scratch->x[a * count + m] = scratch->lines + ((i - i_begin) * g->step_h + g->row_at[a] - first) * width +
                                    j * g->step_w * g->in_depth;
         }
     }
@@ -162,20 +186,21 @@ static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t 
 }
 
 /* The pointer tables of strip number `index`. */
-static void gather_strip(const gather_task *t, int64_t index, const float **x, float **y, float *lines,
-                         fc_strip *strip) {
+static fc_strip gather_strip(const gather_task *t, int64_t index, const gather_scratch *scratch) {
     const conv2d_gather *g = t->g;
+    fc_strip strip = {.x = scratch->x, .y = scratch->y};
     int64_t first, last;
     if (t->lines) {
         const int64_t strips = t->strips / g->batch;
         fc_split(g->rows, strips, index % strips, &first, &last);
-        point_at_lines(t, index / strips, first, last, lines, x, y);
-        *strip = (fc_strip){.x = x, .y = y, .rows = (last - first) * g->columns};
+        point_at_lines(t, index / strips, first, last, scratch);
+        strip.rows = (last - first) * g->columns;
     } else {
         fc_split(g->batch * g->rows * g->columns, t->strips, index, &first, &last);
-        point_at_pixels(t, first, last - first, x, y);
-        *strip = (fc_strip){.x = x, .y = y, .rows = last - first};
+        point_at_pixels(t, first, last - first, scratch);
+        strip.rows = last - first;
     }
+    return strip;
 }
 
 /* Item: (strip, part), where the parts of a strip are its groups times panel groups. */
@@ -183,12 +208,16 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     const gather_task *t = arg;
     const int64_t parts = t->g->groups * t->panel_groups;
     fc_arena arena = {t->scratch + thread * t->scratch_bytes};
-    const float **x = fc_take(&arena, x_table_bytes(t->g));
-    float **y = fc_take(&arena, y_table_bytes(t->g)), *lines = fc_take(&arena, lines_bytes(t->g));
+    gather_scratch scratch;
     fc_strip strip = {0};
+    scratch.x = fc_take(&arena, x_table_bytes(t->g));
+    scratch.y = fc_take(&arena, y_table_bytes(t->g));
+    scratch.offsets = fc_take(&arena, offsets_bytes(t->g));
+    scratch.lines = fc_take(&arena, lines_bytes(t->g));
+    measure_taps(t->g, scratch.offsets);
     for (int64_t item = begin; item < end; item++) {
         const int64_t part = item % parts;
-        if (item == begin || part == 0) gather_strip(t, item / parts, x, y, lines, &strip);
+        if (item == begin || part == 0) strip = gather_strip(t, item / parts, &scratch);
         multiply_group(t, &strip, part / t->panel_groups, part % t->panel_groups);
     }
 }
