@@ -114,25 +114,27 @@ static void point_at_pixels(const gather_task *t, int64_t begin, int64_t count, 
     const int64_t channels = g->groups * g->in_depth, taps = g->tap_rows * g->tap_columns;
     const int64_t top = g->tap_rows ? g->row_at[0] : 0, left = g->tap_columns ? g->column_at[0] : 0;
     const int64_t x_step = g->step_w * channels, y_step = g->out_step_w * g->groups * g->out_depth;
-    const float **x = scratch->x;
-    float **y = scratch->y;
+    /* Columns of the grid whose taps all lie inside the image. */
+    const int64_t inner = fc_max(0, fc_ceil_div_signed(-left, g->step_w));
+    const int64_t inner_end = fc_floor_div(g->in_width - 1 - g->column_reach - left, g->step_w) + 1;
     int64_t j = begin % g->columns, i = begin / g->columns % g->rows, n = begin / g->columns / g->rows;
     for (int64_t m = 0; m < count; i++, j = 0) {
         if (i == g->rows) i = 0, n++;
-        const int64_t h = i * g->step_h + top, end = fc_min(count, m + g->columns - j);
-        const int64_t first = ((n * g->in_height + h) * g->in_width + left) * channels;
+        const int64_t h = i * g->step_h + top, j_end = fc_min(g->columns, j + count - m), start = m - j;
         const bool inside = h >= 0 && h + g->row_reach < g->in_height;
-        float *y_row = output_at(t, n, i, 0);
-        for (; m < end; m++, j++) {
-            const int64_t w = j * g->step_w + left;
-            y[m] = y_row + j * y_step;
-            if (!inside || w < 0 || w + g->column_reach >= g->in_width) {
-                point_at_border(t, n, i, j, count, x + m);
-                continue;
-            }
-            const float *corner = t->x + (first + j * x_step);
-            for (int64_t tap = 0; tap < taps; tap++) x[tap * count + m] = corner + scratch->offsets[tap];
+        const int64_t lo = inside ? fc_min(j_end, fc_max(j, inner)) : j_end;
+        const int64_t hi = fc_max(lo, fc_min(j_end, inner_end));
+        float **y = scratch->y, *y_row = output_at(t, n, i, 0);
+        const float **x = scratch->x;
+        for (int64_t k = j; k < j_end; k++) y[start + k] = y_row + k * y_step;
+        for (int64_t k = j; k < lo; k++) point_at_border(t, n, i, k, count, x + start + k);
+        for (int64_t tap = 0; tap < taps && lo < hi; tap++) {
+            const float *first = t->x + ((n * g->in_height + h) * g->in_width + lo * g->step_w + left) * channels +
+                                 scratch->offsets[tap];
+            for (int64_t k = lo; k < hi; k++) x[tap * count + start + k] = first + (k - lo) * x_step;
         }
+        for (int64_t k = hi; k < j_end; k++) point_at_border(t, n, i, k, count, x + start + k);
+        m += j_end - j;
     }
 }
 
