@@ -1,16 +1,13 @@
 """Every benchmark's speed is shown as GFLOP/s and as a share of the FMA peak measured in the same run."""
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the workloads are the tests' shapes
 
-from fastconv import _native, runtime  # noqa: E402
-
-PEAK_ITERATIONS = 50_000
+from fastconv import profile, runtime  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -25,23 +22,13 @@ def options(request):
         yield
 
 
-def fma_peak(rounds=20):
-    """The most GFLOP/s of the FMA units, best of many short runs, with the threads and instruction set in force."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        flops = _native.fma_peak(PEAK_ITERATIONS, runtime.context())
-        best = min(best, time.perf_counter() - start)
-    return flops / best / 1e9
-
-
 @pytest.fixture
 def timed(benchmark):
     """timed(call, flops): best of many rounds, with the flops and the peak of the moment kept beside the times."""
 
     def run(call, flops):
         benchmark.extra_info["flops"] = flops
-        benchmark.extra_info["peak_gflops"] = fma_peak()
+        benchmark.extra_info["peak_gflops"] = profile.fma_peak(seconds=0.02) / 1e9
         call()
         rounds = int(min(2000, max(10, 2e10 / max(flops, 1))))
         benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)

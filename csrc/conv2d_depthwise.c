@@ -147,7 +147,7 @@ static void reduce_weights(void *arg, int64_t begin, int64_t end, int thread) {
                 if (q < q_end)
                     t->ctx->kernels->depthwise_dot(line + w * c->in_channels, c->stride_width * c->in_channels,
                                                    dy + q * c->in_channels, c->in_channels, q_end - q, channels,
-                                                   sums + s * c->in_channels, true);
+                                                   sums + s * c->in_channels);
             }
         }
     }

@@ -118,7 +118,7 @@ enum { CHUNK_BYTES = 256 * 1024, MOST_CHUNK_PIXELS = 512 };
 typedef struct weight_task {
     const fc_conv2d *conv;
     const fc_context *ctx;
-    const float *dy, *x, *ones;
+    const float *dy, *x;
     float *dweight, *dbias, *sums;
     struct fc_run *runs; /* a thread: chunk_rows + 1 */
     int64_t chunk_rows, row_tiles;
@@ -203,6 +203,7 @@ static void transpose_weights(void *arg, int64_t begin, int64_t end, int thread)
 
 /* dbias[k] = sum of dy over pixels: the same reduction, against a one. Item: tile of columns. */
 static void reduce_bias(void *arg, int64_t begin, int64_t end, int thread) {
+    static const float one = 1.0f;
     const weight_task *t = arg;
     const fc_conv2d *c = t->conv;
     const int64_t pixels = conv2d_pixels(c), width = t->ctx->kernels->tile_columns;
@@ -210,7 +211,7 @@ static void reduce_bias(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; item++) {
         const int64_t k = item * width;
         for (int64_t pixel = 0; pixel < pixels; pixel += MOST_CHUNK_PIXELS) {
-            const struct fc_run run = {t->ones, t->dy + pixel * c->out_channels + k,
+            const struct fc_run run = {&one, t->dy + pixel * c->out_channels + k,
                                        fc_min(MOST_CHUNK_PIXELS, pixels - pixel)};
             const fc_outer outer = {.runs = 1, .run = &run, .w_step = c->out_channels, .y = t->dbias + k,
                                     .accumulate = pixel > 0};
@@ -229,8 +230,7 @@ static int64_t backward_weight_bytes(const fc_conv2d *c, const fc_context *ctx) 
 }
 
 void conv2d_reduce_bias(const fc_conv2d *c, const float *dy, float *dbias, const fc_context *ctx) {
-    static const float one = 1.0f;
-    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .dbias = dbias, .ones = &one};
+    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .dbias = dbias};
     fc_parallel(conv2d_panel_count(c->out_channels, ctx),
                 fc_threads_for_memory(conv2d_pixels(c) * c->out_channels * (int64_t)sizeof(float), ctx), reduce_bias, &t);
 }

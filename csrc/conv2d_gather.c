@@ -216,7 +216,7 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     scratch.y = fc_take(&arena, y_table_bytes(t->g));
     scratch.offsets = fc_take(&arena, offsets_bytes(t->g));
     scratch.lines = fc_take(&arena, lines_bytes(t->g));
-    measure_taps(t->g, scratch.offsets);
+    if (!t->lines) measure_taps(t->g, scratch.offsets);
     for (int64_t item = begin; item < end; item++) {
         const int64_t part = item % parts;
         if (item == begin || part == 0) strip = gather_strip(t, item / parts, &scratch);

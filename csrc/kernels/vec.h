@@ -39,7 +39,6 @@ FC_INLINE vint vi_splat(int32_t s) { return (vint)_mm512_set1_epi32(s); }
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps(a, b, c); }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm512_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm512_min_ps(a, b); }
-FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm512_sqrt_ps(a); }
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
@@ -72,7 +71,6 @@ FC_INLINE vint vi_splat(int32_t s) { return (vint)_mm256_set1_epi32(s); }
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm256_fmadd_ps(a, b, c); }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm256_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps(a, b); }
-FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm256_sqrt_ps(a); }
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)_mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
@@ -115,7 +113,6 @@ FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)vi_selec
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm_min_ps(a, b); }
-FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm_sqrt_ps(a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm_cvtepi32_ps((__m128i)a); }
 #else
@@ -125,14 +122,10 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return v_select((vmask)(a < b), a, 
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) {
     return (vfloat)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
-FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)vsqrtq_f32((float32x4_t)a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)vcvtnq_s32_f32((float32x4_t)a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)vcvtq_f32_s32((int32x4_t)a); }
 #else
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
-FC_INLINE vfloat v_sqrt(vfloat a) {
-    return (vfloat){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
-}
 FC_INLINE vint v_round_to_int(vfloat a) {
     return (vint){(int32_t)__builtin_rintf(a[0]), (int32_t)__builtin_rintf(a[1]), (int32_t)__builtin_rintf(a[2]),
                   (int32_t)__builtin_rintf(a[3])};

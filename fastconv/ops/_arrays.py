@@ -85,6 +85,15 @@ def like(function, name, value, reference):
     return copy
 
 
+def check_out(function, out, shape):
+    """Refuse an `out` that is not a writeable float32 array of exactly this shape."""
+    array(function, "out", out)
+    if out.shape != shape:
+        raise ValueError(f"{function}: out has shape {out.shape}: must be {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out is read-only: must be writeable")
+
+
 def output(function, out, reference):
     """Where an elementwise op writes: `out` checked against the dense `reference`, or a new array in its order.
 
@@ -93,11 +102,7 @@ def output(function, out, reference):
     if out is None:
         fresh = np.empty_like(reference)
         return fresh, fresh
-    array(function, "out", out)
-    if out.shape != reference.shape:
-        raise ValueError(f"{function}: out has shape {out.shape}: must be {reference.shape}")
-    if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only: must be writeable")
+    check_out(function, out, reference.shape)
     if (
         out.flags.aligned
         and out.strides == reference.strides

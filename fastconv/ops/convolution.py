@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty_images, integer, nhwc, pads, pair, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, empty_images, integer, nhwc, pads, pair, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -95,7 +95,7 @@ def conv2d_pack(weight, *, groups=1, algorithm="auto"):
     return plan.pack(weight, context())
 
 
-def _is_target(out, y_shape, *operands):
+def _is_target(out, *operands):
     """True if the kernels can write to out itself: NHWC memory, shared with no operand."""
     memory = out.transpose(0, 2, 3, 1)
     return (
@@ -146,12 +146,8 @@ def conv2d(
         bias = shaped(function, "bias", bias, weight.shape[:1])
     batch, height, width, channels = plan.y_shape
     if out is not None:
-        array(function, "out", out)
-        if out.shape != (batch, channels, height, width):
-            raise ValueError(f"{function}: out has shape {out.shape}: must be {(batch, channels, height, width)}")
-        if not out.flags.writeable:
-            raise ValueError(f"{function}: out is read-only: must be writeable")
-    if out is not None and _is_target(out, plan.y_shape, x, weight, bias):
+        check_out(function, out, (batch, channels, height, width))
+    if out is not None and _is_target(out, x, weight, bias):
         y, memory = out, out.transpose(0, 2, 3, 1)
     else:
         y, memory = empty_images(batch, channels, height, width)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, number, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, number, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -18,16 +18,12 @@ def _matrix(function, name, value):
     return contiguous(value), False
 
 
-def _check_out(function, out, shape, *operands):
+def _output(function, out, shape, *operands):
     """(out, target) for a product of this shape; target is a temporary where out is not contiguous or overlaps."""
     if out is None:
         fresh = np.empty(shape, np.float32)
         return fresh, fresh
-    array(function, "out", out)
-    if out.shape != shape:
-        raise ValueError(f"{function}: out has shape {out.shape}: must be {shape}")
-    if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only: must be writeable")
+    check_out(function, out, shape)
     direct = out.flags.c_contiguous and out.flags.aligned
     if direct and not any(operand is not None and np.may_share_memory(out, operand) for operand in operands):
         return out, out
@@ -46,7 +42,7 @@ def _product(function, a, b, bias, out, alpha, beta, activation):
         bias = shaped(function, "bias", bias, (columns,))
     if beta != 0 and out is None:
         raise ValueError(f"{function}: beta={beta!r}: needs out, which it scales")
-    out, target = _check_out(function, out, (rows, columns), a_matrix, b_matrix, bias)
+    out, target = _output(function, out, (rows, columns), a_matrix, b_matrix, bias)
     _native.gemm(a_matrix, b_matrix, bias, target, a_transposed, b_transposed, alpha, beta, *code, context())
     if target is not out:
         out[...] = target
