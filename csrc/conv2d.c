@@ -107,9 +107,10 @@ void fc_conv2d_pack(const fc_conv2d *c, const float *weight, float *packed, cons
     algorithms[c->chosen[FC_FORWARD]]->pack(c, weight, packed, ctx);
 }
 
-void fc_conv2d_forward(const fc_conv2d *c, const float *x, const float *packed, const float *bias, float *y,
-                       void *workspace, const fc_context *ctx) {
-    if (c->batch > 0) algorithms[c->chosen[FC_FORWARD]]->forward(c, x, packed, bias, y, workspace, ctx);
+void fc_conv2d_forward(const fc_conv2d *c, const float *x, const float *packed, const float *bias,
+                       const float *residual, float *y, void *workspace, const fc_context *ctx) {
+    const conv2d_epilogue epilogue = {bias, residual, &c->activation};
+    if (c->batch > 0) algorithms[c->chosen[FC_FORWARD]]->forward(c, x, packed, &epilogue, y, workspace, ctx);
 }
 
 void fc_conv2d_backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,

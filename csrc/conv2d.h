@@ -6,6 +6,13 @@
 #include "parallel.h"
 #include "strip.h"
 
+/* The end of a forward pass: y = activation(sum + bias[k] + residual), in each algorithm before y leaves the cache. */
+typedef struct conv2d_epilogue {
+    const float *bias;               /* [out_channels] or NULL */
+    const float *residual;           /* laid out as y, or NULL */
+    const fc_activation *activation; /* or NULL */
+} conv2d_epilogue;
+
 /* One algorithm, all its passes. Forward takes what `pack` made of the weights. */
 typedef struct conv2d_algorithm {
     const char *name;
@@ -13,7 +20,7 @@ typedef struct conv2d_algorithm {
     int64_t (*workspace_bytes)(const fc_conv2d *conv, fc_pass pass, const fc_context *ctx);
     int64_t (*packed_bytes)(const fc_conv2d *conv, const fc_context *ctx);
     void (*pack)(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
-    void (*forward)(const fc_conv2d *conv, const float *x, const float *packed, const float *bias, float *y,
+    void (*forward)(const fc_conv2d *conv, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx);
     void (*backward_input)(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
                            const fc_context *ctx);
@@ -37,9 +44,9 @@ static inline int64_t conv2d_multiply_adds(const fc_conv2d *c) {
 typedef struct conv2d_panels {
     const float *packed;
     int64_t taps, depth, columns;
-    int64_t x_offset, y_offset;      /* of the group, in the rows of a strip */
-    const float *bias;               /* [columns] or NULL */
-    const fc_activation *activation; /* or NULL */
+    int64_t x_offset, y_offset; /* of the group, in the rows of a strip */
+    const conv2d_epilogue *epilogue;
+    const float *y; /* the array the rows' outputs lie in, where the residual's elements have the same places */
 } conv2d_panels;
 
 int64_t conv2d_panel_count(int64_t columns, const fc_context *ctx);
@@ -58,7 +65,11 @@ void conv2d_pack_panel(const conv2d_weights *weights, int64_t panel, float *pack
 void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
                            const fc_context *ctx);
 
-/* ---- conv2d_direct.c */
+/* ---- conv2d_direct_weight.c */
+
+int64_t conv2d_direct_weight_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void conv2d_direct_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
+                                   void *workspace, const fc_context *ctx);
 
 /* dbias[k] = sum of dy over the pixels. */
 void conv2d_reduce_bias(const fc_conv2d *conv, const float *dy, float *dbias, const fc_context *ctx);

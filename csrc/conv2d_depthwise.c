@@ -8,8 +8,8 @@
 typedef struct depthwise_task {
     const conv2d_gather *g;
     const fc_context *ctx;
-    const float *x, *packed, *bias;
-    const fc_activation *activation;
+    const float *x, *packed;
+    const conv2d_epilogue *epilogue;
     float *y;
     const float **pointers; /* a thread: 2 * taps */
 } depthwise_task;
@@ -28,13 +28,23 @@ static void pack(const fc_conv2d *c, const float *weight, float *packed, const f
     fc_transpose(1, c->in_channels, conv2d_taps(c), weight, packed, ctx);
 }
 
+/* What the kernel leaves of the epilogue, on `size` floats in L1. */
+static void finish_pixels(const depthwise_task *t, float *y, int64_t size) {
+    const fc_activation *f = t->epilogue->activation;
+    if (t->epilogue->residual) {
+        const float *residual = t->epilogue->residual + (y - t->y);
+        for (int64_t i = 0; i < size; i++) y[i] += residual[i];
+    }
+    if (f && f->kind != FC_IDENTITY) t->ctx->kernels->activation_row(*f, size, y, y);
+}
+
 /* Output pixels [begin, end) of one row, whose tap columns [b_begin, b_end) lie inside the image. */
 static void run_pixels(const depthwise_task *t, int64_t n, int64_t i, int64_t begin, int64_t end, int64_t b_begin,
                        int64_t b_end, const float **pointers) {
     const conv2d_gather *g = t->g;
     const float **x = pointers, **w = pointers + g->tap_rows * g->tap_columns;
     fc_depthwise d = {.x = x, .w = w, .x_step = g->step_w * g->groups, .y_step = g->out_step_w * g->groups,
-                      .count = end - begin, .channels = g->groups, .bias = t->bias};
+                      .count = end - begin, .channels = g->groups, .bias = t->epilogue->bias};
     for (int64_t a = 0; a < g->tap_rows; a++) {
         const int64_t h = i * g->step_h + g->row_at[a];
         if (h < 0 || h >= g->in_height) continue;
@@ -47,8 +57,7 @@ static void run_pixels(const depthwise_task *t, int64_t n, int64_t i, int64_t be
     const int64_t row = n * g->out_height + i * g->out_step_h + g->out_h;
     d.y = t->y + (row * g->out_width + begin * g->out_step_w + g->out_w) * g->groups;
     t->ctx->kernels->depthwise_row(&d);
-    if (t->activation && t->activation->kind != FC_IDENTITY)
-        t->ctx->kernels->activation_row(*t->activation, d.count * g->groups, d.y, d.y);
+    finish_pixels(t, d.y, d.count * g->groups);
 }
 
 /* Item: (image, row of the grid). */
@@ -70,9 +79,9 @@ static void run_rows(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-static void run_gather(const conv2d_gather *g, const float *x, const float *packed, const float *bias,
-                       const fc_activation *activation, float *y, void *pointers, const fc_context *ctx) {
-    depthwise_task t = {g, ctx, x, packed, bias, activation, y, pointers};
+static void run_gather(const conv2d_gather *g, const float *x, const float *packed,
+                       const conv2d_epilogue *epilogue, float *y, void *pointers, const fc_context *ctx) {
+    depthwise_task t = {g, ctx, x, packed, epilogue, y, pointers};
     const int64_t bytes = g->batch * g->rows * g->columns * g->groups * (int64_t)sizeof(float);
     fc_parallel(g->batch * g->rows, fc_threads_for_memory(bytes, ctx), run_rows, &t);
 }
@@ -81,11 +90,11 @@ static int64_t pointers_bytes(const fc_conv2d *c, const fc_context *ctx) {
     return ctx->num_threads * 2 * conv2d_taps(c) * (int64_t)sizeof(float *);
 }
 
-static void forward(const fc_conv2d *c, const float *x, const float *packed, const float *bias, float *y,
+static void forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
     const conv2d_gather gather = conv2d_forward_gather(c, &arena);
-    run_gather(&gather, x, packed, bias, &c->activation, y, arena.next, ctx);
+    run_gather(&gather, x, packed, epilogue, y, arena.next, ctx);
 }
 
 /* packed[a][b][c] = weight[c][row tap a][column tap b] of the phase. */
@@ -106,7 +115,7 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             pack_phase(c, &gather, &tables, weight, packed);
-            run_gather(&gather, dy, packed, NULL, NULL, dx, arena.next, ctx);
+            run_gather(&gather, dy, packed, &(conv2d_epilogue){0}, dx, arena.next, ctx);
         }
     }
 }

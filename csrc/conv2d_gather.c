@@ -12,8 +12,8 @@ enum { STRIP_PIXELS = 96, LINE_PIXELS = 192, FEW_CHANNELS = 8 };
 typedef struct gather_task {
     const conv2d_gather *g;
     const fc_context *ctx;
-    const float *x, *packed, *bias, *zeros;
-    const fc_activation *activation;
+    const float *x, *packed, *zeros;
+    const conv2d_epilogue *epilogue;
     float *y;
     char *scratch; /* a thread: scratch_bytes */
     int64_t scratch_bytes;
@@ -179,8 +179,7 @@ static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t 
         .packed = t->packed + group * conv2d_panels_size(taps, g->in_depth, g->out_depth, t->ctx),
         .taps = t->lines ? g->tap_rows : taps, .depth = t->lines ? g->tap_columns * g->in_depth : g->in_depth,
         .columns = g->out_depth, .x_offset = group * g->in_depth, .y_offset = group * g->out_depth,
-        .bias = t->bias ? t->bias + group * g->out_depth : NULL,
-        .activation = t->activation,
+        .epilogue = t->epilogue, .y = t->y,
     };
     int64_t panel_begin, panel_end;
     fc_split(conv2d_panel_count(g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
@@ -224,8 +223,8 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const float *bias,
-                       const fc_activation *activation, float *y, void *workspace, const fc_context *ctx) {
+void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const conv2d_epilogue *epilogue,
+                       float *y, void *workspace, const fc_context *ctx) {
     const int64_t pixels = g->batch * g->rows * g->columns;
     if (pixels == 0) return;
     const int64_t depth = g->tap_rows * g->tap_columns * g->in_depth;
@@ -233,8 +232,8 @@ void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *pack
     fc_arena arena = {workspace};
     float *zeros = fc_take(&arena, zeros_bytes(g));
     memset(zeros, 0, (size_t)zeros_bytes(g));
-    gather_task t = {.g = g, .ctx = ctx, .x = x, .packed = packed, .bias = bias, .zeros = zeros,
-                     .activation = activation, .y = y, .scratch = arena.next, .scratch_bytes = thread_bytes(g),
+    gather_task t = {.g = g, .ctx = ctx, .x = x, .packed = packed, .zeros = zeros, .epilogue = epilogue,
+                     .y = y, .scratch = arena.next, .scratch_bytes = thread_bytes(g),
                      .lines = uses_lines(g)};
     /* As many strips as threads divide evenly: a strip more on one thread is time lost on the others. */
     t.strips = t.lines ? g->batch * fc_ceil_div(g->rows, line_rows(g))

@@ -21,8 +21,8 @@ typedef struct conv2d_gather {
 
 /* Enough for every gather with at most these rows, columns, taps and reaches. */
 int64_t conv2d_gather_workspace_bytes(const conv2d_gather *g, const fc_context *ctx);
-void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const float *bias,
-                       const fc_activation *activation, float *y, void *workspace, const fc_context *ctx);
+void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const conv2d_epilogue *epilogue,
+                       float *y, void *workspace, const fc_context *ctx);
 
 /* ---- conv2d_phases.c: which gathers the passes of a convolution are. Tables are taken from the arena. */
 

@@ -94,7 +94,22 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 }
 
 /* What the chunks of a pass read and write: y is the output in forward, dy in the backward passes. */
-typedef struct im2col_operands { const float *x, *weight, *bias, *dy; float *y, *dx, *dweight; } im2col_operands;
+typedef struct im2col_operands {
+    const float *x, *weight, *dy;
+    const conv2d_epilogue *epilogue;
+    float *y, *dx, *dweight;
+} im2col_operands;
+
+/* GEMM adds to what y holds: the chunk of the residual goes there first. */
+static void forward_chunk(const im2col_task *t, fc_gemm g, const im2col_operands *o, int64_t weight_at, int64_t y_at,
+                          void *workspace, const fc_context *ctx) {
+    const conv2d_epilogue *epilogue = o->epilogue;
+    const float *bias = epilogue->bias ? epilogue->bias + t->group * g.n : NULL;
+    for (int64_t i = 0; epilogue->residual && i < g.m; i++)
+        memcpy(o->y + y_at + i * g.c_stride, epilogue->residual + y_at + i * g.c_stride, (size_t)g.n * sizeof(float));
+    g.beta = epilogue->residual ? 1.0f : 0.0f;
+    fc_gemm_run(&g, t->columns, o->weight + weight_at, bias, o->y + y_at, workspace, ctx);
+}
 
 static void run_chunk(im2col_task *t, fc_pass pass, const im2col_operands *o, void *workspace, const fc_context *ctx) {
     const fc_conv2d *c = t->conv;
@@ -109,8 +124,7 @@ static void run_chunk(im2col_task *t, fc_pass pass, const im2col_operands *o, vo
     }
     fc_parallel(t->pixels, threads, unfold, t);
     if (pass == FC_FORWARD)
-        fc_gemm_run(&g, t->columns, o->weight + weight_at, o->bias ? o->bias + t->group * depth : NULL, o->y + y_at,
-                    workspace, ctx);
+        forward_chunk(t, g, o, weight_at, y_at, workspace, ctx);
     else
         fc_gemm_run(&g, o->dy + y_at, t->columns, NULL, o->dweight + weight_at, workspace, ctx);
 }
@@ -138,9 +152,9 @@ static void pack(const fc_conv2d *c, const float *weight, float *packed, const f
     memcpy(packed, weight, (size_t)weight_bytes(c, ctx));
 }
 
-static void forward(const fc_conv2d *c, const float *x, const float *packed, const float *bias, float *y,
+static void forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx) {
-    run(c, FC_FORWARD, &(im2col_operands){.x = x, .weight = packed, .bias = bias, .y = y}, workspace, ctx);
+    run(c, FC_FORWARD, &(im2col_operands){.x = x, .weight = packed, .epilogue = epilogue, .y = y}, workspace, ctx);
 }
 
 static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,

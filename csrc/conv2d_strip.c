@@ -47,16 +47,20 @@ static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, c
                            int64_t panel, const fc_context *ctx) {
     const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
     const int64_t tap = i / blocks->channel_blocks * blocks->taps, c = i % blocks->channel_blocks * blocks->channels;
-    const bool last = i + 1 == blocks->tap_blocks * blocks->channel_blocks;
     const fc_strip rows = {strip->x + tap * strip->rows, strip->y, strip->rows};
-    const fc_tile tile = {
+    fc_tile tile = {
         .taps = fc_min(blocks->taps, panels->taps - tap), .depth = fc_min(blocks->channels, panels->depth - c),
         .x_offset = panels->x_offset + c, .x_step = 1,
         .w = panels->packed + panel * panel_size + (tap * panels->depth + c) * width, .w_step = width,
         .y_offset = panels->y_offset + panel * width, .alpha = 1.0f, .beta = i == 0 ? 0.0f : 1.0f,
-        .bias = last && panels->bias ? panels->bias + panel * width : NULL,
-        .activation = last ? panels->activation : NULL,
     };
+    if (i + 1 == blocks->tap_blocks * blocks->channel_blocks) {
+        const conv2d_epilogue *epilogue = panels->epilogue;
+        tile.bias = epilogue->bias ? epilogue->bias + tile.y_offset : NULL;
+        tile.residual = epilogue->residual;
+        tile.origin = panels->y;
+        tile.activation = epilogue->activation;
+    }
     fc_multiply_strip(&rows, tile, (int)fc_min(width, panels->columns - panel * width), ctx);
 }
 

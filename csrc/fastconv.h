@@ -115,7 +115,7 @@ typedef struct fc_conv2d {
     int64_t out_channels, kernel_height, kernel_width;
     int64_t stride_height, stride_width, dilation_height, dilation_width, groups;
     int64_t pad_top, pad_bottom, pad_left, pad_right;
-    fc_activation activation;      /* applied to y by the forward pass */
+    fc_activation activation;      /* the last step of the forward pass */
     fc_conv2d_algorithm algorithm; /* what was asked for; may be FC_CONV2D_AUTO */
     int64_t out_height, out_width; /* filled by fc_conv2d_plan, as is: */
     fc_conv2d_algorithm chosen[FC_PASS_COUNT];
@@ -128,8 +128,9 @@ int64_t fc_conv2d_workspace_bytes(const fc_conv2d *conv, fc_pass pass, const fc_
 /* Forward takes packed weights: pack once where they do not change. Weights are (k, c/groups, r, s) as in PyTorch. */
 int64_t fc_conv2d_packed_bytes(const fc_conv2d *conv, const fc_context *ctx);
 void fc_conv2d_pack(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
-void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias, float *y,
-                       void *workspace, const fc_context *ctx);
+/* y = activation(x * weight + bias + residual). bias [out_channels] and residual, laid out as y, may be NULL. */
+void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias,
+                       const float *residual, float *y, void *workspace, const fc_context *ctx);
 void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
                               const fc_context *ctx);
 /* dbias may be NULL. */

@@ -92,7 +92,7 @@ def plan_results(problem, plan, context):
     size = max(plan.workspace_bytes(pass_, context) for pass_ in PASSES)
     size += 4 * (max(problem.case.k, 32 * problem.case.groups) * 2 * problem.weight[0].size)
     _native.poison_workspace(size, 0xFF)
-    plan.forward(x, problem.weight, problem.bias, y, context)
+    plan.forward(x, problem.weight, problem.bias, None, y, context)
     _native.poison_workspace(size, 0xFF)
     plan.backward_input(dy, problem.weight, dx, context)
     _native.poison_workspace(size, 0xFF)
@@ -481,6 +481,26 @@ def test_fused_activation_is_convolution_then_activation(activation, algorithm, 
     expected = separate(plain, "tanh") if activation == "gelu_tanh" else separate(plain)
     assert not np.array_equal(fused, plain)
     assert bits(fused) == bits(expected)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", ["same_3x3_threads", "deep", "grouped_3_ragged", "depthwise_threads", "image_rgb"])
+def test_fused_residual_is_added_before_the_activation(name, algorithm, isa, rng):
+    case = BY_NAME[name]
+    plan_or_skip(case, algorithm)
+    terms = case.terms[0] + 2
+    x, weight = integers(rng, case.x_shape, terms), integers(rng, case.weight_shape, terms)
+    bias, residual = integers(rng, (case.k,), terms), integers(rng, case.y_shape, terms)
+    expected = ops.relu(ops.conv2d(x, weight, bias, algorithm=algorithm, **case.geometry) + residual)
+    for order in ("channels last", "C", "negative strides"):
+        given = IMAGE_ORDERS[order](residual)
+        for threads in (1, 3):
+            with runtime.options(num_threads=threads):
+                y = ops.conv2d(x, weight, bias, residual=given, activation="relu", algorithm=algorithm, **case.geometry)
+            assert_equal(y, expected, f"{name} {algorithm} {order} {threads} threads")
+    out = residual.copy()
+    ops.conv2d(x, weight, bias, residual=out, activation="relu", algorithm=algorithm, out=out, **case.geometry)
+    assert_equal(out, expected, f"{name} {algorithm}: out is the residual")
 
 
 def test_fused_activation_takes_a_parameter(isa, rng):

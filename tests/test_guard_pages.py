@@ -49,10 +49,10 @@ def conv2d_calls(rng):
             except ValueError:
                 continue
             x, dy = reals(rng, plan.x_shape), reals(rng, plan.y_shape)
-            weight, bias = reals(rng, case.weight_shape), reals(rng, (case.k,))
+            weight, bias, residual = reals(rng, case.weight_shape), reals(rng, (case.k,)), reals(rng, plan.y_shape)
             name = f"conv2d {case.name} {algorithm}"
-            yield f"{name} forward", plan.forward, [x, weight, bias], [plan.y_shape]
-            yield f"{name} without bias", plan.forward, [x, weight, None], [plan.y_shape]
+            yield f"{name} forward", plan.forward, [x, weight, bias, residual], [plan.y_shape]
+            yield f"{name} without bias", plan.forward, [x, weight, None, None], [plan.y_shape]
             yield f"{name} backward input", plan.backward_input, [dy, weight], [plan.x_shape]
             yield f"{name} backward weight", plan.backward_weight, [dy, x], [case.weight_shape, (case.k,)]
 

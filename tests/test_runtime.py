@@ -225,7 +225,7 @@ def test_the_binding_checks_every_buffer():
     context, plan = _native.Context("baseline", 1), ops.conv2d_plan((1, 3, 6, 7), (4, 3, 3, 3))
     x, weight, bias = (np.ones(shape, np.float32) for shape in ((1, 6, 7, 3), (4, 3, 3, 3), (4,)))
     y = np.full((1, 4, 5, 4), 7, np.float32)
-    plan.forward(x, weight, bias, y.copy(), context)
+    plan.forward(x, weight, bias, None, y.copy(), context)
     frozen = y.copy()
     frozen.flags.writeable = False
     wrong_inputs = [
@@ -241,18 +241,18 @@ def test_the_binding_checks_every_buffer():
     errors = (ValueError, TypeError, BufferError)
     for wrong in wrong_inputs:
         with pytest.raises(errors):
-            plan.forward(wrong, weight, bias, y, context)
+            plan.forward(wrong, weight, bias, None, y, context)
     for wrong in (weight[:3], weight.reshape(4, 27), weight[..., ::2], None):
         with pytest.raises(errors):
-            plan.forward(x, wrong, bias, y, context)
+            plan.forward(x, wrong, bias, None, y, context)
     for wrong in (bias[:3], bias[None], weight):
         with pytest.raises(errors):
-            plan.forward(x, weight, wrong, y, context)
+            plan.forward(x, weight, wrong, None, y, context)
     for wrong in (y[:, :3], frozen, y.astype(np.float64), None, y.transpose(0, 2, 1, 3)):
         with pytest.raises(errors):
-            plan.forward(x, weight, bias, wrong, context)
+            plan.forward(x, weight, bias, None, wrong, context)
     with pytest.raises(TypeError):
-        plan.forward(x, weight, bias, y, None)
+        plan.forward(x, weight, bias, None, y, None)
     for pass_ in (-1, 3):
         with pytest.raises(ValueError, match="pass"):
             plan.workspace_bytes(pass_, context)

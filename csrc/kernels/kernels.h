@@ -26,6 +26,7 @@ typedef struct fc_tile {
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
     /* What follows is applied after the last block of the depth. */
     const float *bias;     /* [columns] or NULL */
+    const float *residual, *origin;  /* residual[at - origin] is added to the output at `at`; NULL for none */
     const fc_activation *activation; /* NULL for none */
 } fc_tile;
 

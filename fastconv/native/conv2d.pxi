@@ -81,10 +81,11 @@ cdef class Conv2dPlan:
             fc_conv2d_pack(&self.c, weight_, packed.packed, &ctx.c)
         return packed
 
-    def forward(self, x, weight, bias, y, Context ctx not None):
-        """y = conv2d(x, weight) + bias; weight is an array, or what `pack` returned."""
+    def forward(self, x, weight, bias, residual, y, Context ctx not None):
+        """y = activation(conv2d(x, weight) + bias + residual); weight is an array, or what `pack` returned."""
         cdef const float *x_ = operand(x, "x", self.x_shape)
         cdef const float *bias_ = optional(bias, "bias", self.bias_shape)
+        cdef const float *residual_ = optional(residual, "residual", self.y_shape)
         cdef float *y_ = result(y, "y", self.y_shape)
         cdef int64_t size = fc_conv2d_workspace_bytes(&self.c, FC_FORWARD, &ctx.c)
         cdef int64_t packed_size = 0
@@ -104,7 +105,7 @@ cdef class Conv2dPlan:
             if ready == NULL:
                 fc_conv2d_pack(&self.c, weight_, <float *>space, &ctx.c)
                 ready = <float *>space
-            fc_conv2d_forward(&self.c, x_, ready, bias_, y_, space + packed_size, &ctx.c)
+            fc_conv2d_forward(&self.c, x_, ready, bias_, residual_, y_, space + packed_size, &ctx.c)
 
     def backward_input(self, dy, weight, dx, Context ctx not None):
         cdef const float *dy_ = operand(dy, "dy", self.y_shape)

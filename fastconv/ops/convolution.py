@@ -110,6 +110,7 @@ def conv2d(
     weight,
     bias=None,
     *,
+    residual=None,
     stride=1,
     padding=0,
     dilation=1,
@@ -118,13 +119,13 @@ def conv2d(
     algorithm="auto",
     out=None,
 ):
-    """2-D convolution (cross-correlation) with bias and activation.
+    """2-D convolution (cross-correlation) with bias, residual and activation.
 
-    y[n,k,p,q] = activation(bias[k] + sum over c,r,s of x[n,c,h,w] * weight[k,c,r,s]), where h = p*sh + r*dh - top and
-    w = q*sw + s*dw - left; x is 0 outside the image.
+    y[n,k,p,q] = activation(bias[k] + residual[n,k,p,q] + sum over c,r,s of x[n,c,h,w] * weight[k,c,r,s]), where
+    h = p*sh + r*dh - top and w = q*sw + s*dw - left; x is 0 outside the image.
 
-    x (N, C, H, W), weight (K, C / groups, R, S) or what `conv2d_pack` made of it, bias (K,) -> y (N, K, P, Q) with
-    P = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, Q likewise. All float32.
+    x (N, C, H, W), weight (K, C / groups, R, S) or what `conv2d_pack` made of it, bias (K,), residual as
+    y -> y (N, K, P, Q) with P = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, Q likewise. All float32.
 
     stride, dilation: int or (h, w). padding: int, (h, w), ((top, bottom), (left, right)), "same" or "valid".
     activation: None, a name ("relu") or (name, parameter), applied before y is stored.
@@ -145,14 +146,20 @@ def conv2d(
     if bias is not None:
         bias = shaped(function, "bias", bias, weight.shape[:1])
     batch, height, width, channels = plan.y_shape
+    if residual is not None:
+        residual = array(function, "residual", residual, 4)
+        if residual.shape != (batch, channels, height, width):
+            shape = (batch, channels, height, width)
+            raise ValueError(f"{function}: residual has shape {residual.shape}: must be {shape}")
+        residual = nhwc(residual)
     if out is not None:
         check_out(function, out, (batch, channels, height, width))
-    if out is not None and _is_target(out, x, weight, bias):
+    if out is not None and _is_target(out, x, weight, bias, residual):
         y, memory = out, out.transpose(0, 2, 3, 1)
     else:
         y, memory = empty_images(batch, channels, height, width)
     try:
-        plan.forward(nhwc(x), weight, bias, memory, context())
+        plan.forward(nhwc(x), weight, bias, residual, memory, context())
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
     if out is None:

@@ -147,11 +147,12 @@ static void run_conv2d(const fc_context *ctx) {
     const int64_t w_size = c.out_channels * (c.in_channels / c.groups) * c.kernel_height * c.kernel_width;
     const float *x = input(x_size), *w = input(w_size), *dy = input(y_size);
     const float *bias = between(0, 1) ? input(c.out_channels) : NULL;
+    const float *residual = between(0, 1) ? input(y_size) : NULL;
     float *y = output(y_size), *dx = output(x_size), *dw = output(w_size);
     float *dbias = between(0, 1) ? output(c.out_channels) : NULL;
     float *packed = workspace(fc_conv2d_packed_bytes(&c, ctx));
     fc_conv2d_pack(&c, w, packed, ctx);
-    fc_conv2d_forward(&c, x, packed, bias, y, workspace(fc_conv2d_workspace_bytes(&c, FC_FORWARD, ctx)), ctx);
+    fc_conv2d_forward(&c, x, packed, bias, residual, y, workspace(fc_conv2d_workspace_bytes(&c, FC_FORWARD, ctx)), ctx);
     check_finite(y, y_size);
     fc_conv2d_backward_input(&c, dy, w, dx, workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_INPUT, ctx)), ctx);
     check_finite(dx, x_size);
