@@ -117,6 +117,7 @@ typedef struct fc_conv2d {
     int64_t pad_top, pad_bottom, pad_left, pad_right;
     fc_activation activation;      /* the last step of the forward pass */
     fc_conv2d_algorithm algorithm; /* what was asked for; may be FC_CONV2D_AUTO */
+    bool exact;                    /* AUTO leaves out Winograd, whose rounding errors are larger */
     int64_t out_height, out_width; /* filled by fc_conv2d_plan, as is: */
     fc_conv2d_algorithm chosen[FC_PASS_COUNT];
 } fc_conv2d;

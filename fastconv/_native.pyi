@@ -20,7 +20,8 @@ RNN_KINDS: Final[dict[str, int]]
 class Context:
     isa: str
     num_threads: int
-    def __init__(self, isa: str, num_threads: int) -> None: ...
+    winograd: bool
+    def __init__(self, isa: str, num_threads: int, winograd: bool = True) -> None: ...
 
 class Workspace: ...
 
@@ -52,6 +53,7 @@ def gemm(
 class PackedConv2dWeight:
     key: tuple
     shape: Shape
+    algorithm: str
     @property
     def nbytes(self) -> int: ...
 
@@ -70,6 +72,7 @@ class Conv2dPlan:
         groups: int,
         fused: tuple[int, float, float],
         algorithm: str,
+        exact: bool = False,
     ) -> None: ...
     @property
     def multiply_adds(self) -> int: ...

@@ -21,23 +21,25 @@ def is_forked_child():
 
 
 cdef class Context:
-    """The instruction set and thread count of a call. Immutable."""
+    """The instruction set and thread count of a call, and whether it may choose Winograd. Immutable."""
     cdef fc_context c
     cdef readonly str isa
     cdef readonly int num_threads
+    cdef readonly bint winograd
 
-    def __init__(self, str isa, int num_threads):
+    def __init__(self, str isa, int num_threads, bint winograd=True):
         if num_threads < 1:
             raise ValueError(f"options: num_threads={num_threads}: must be >= 1")
         if isa not in ISAS_DETECTED:
             raise ValueError(f"options: isa={isa!r}: must be one of {ISAS_DETECTED}, which this CPU runs")
         self.isa = isa
         self.num_threads = num_threads
+        self.winograd = winograd
         self.c.kernels = fc_isa_kernels(ISAS_COMPILED.index(isa))
         self.c.num_threads = num_threads
 
     def __repr__(self):
-        return f"Context(isa={self.isa!r}, num_threads={self.num_threads})"
+        return f"Context(isa={self.isa!r}, num_threads={self.num_threads}, winograd={self.winograd})"
 
 
 def fma_peak(int64_t iterations, Context ctx not None):

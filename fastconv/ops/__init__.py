@@ -4,6 +4,8 @@ Arrays are float32. Images have shape (N, C, H, W) in any memory order; results 
 chained ops convert nothing. Sequences have shape (T, N, I). Geometry is keyword-only.
 """
 
+import os as _os
+
 from fastconv.ops import activations, convolution, embeddings, normalization, pooling, products, recurrent
 from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
@@ -22,3 +24,8 @@ __all__ = [
     *pooling.__all__,
     *recurrent.__all__,
 ]
+
+if _os.environ.get("FASTCONV_VERBOSE", "") not in ("", "0"):
+    from fastconv.ops import _verbose
+
+    globals().update({name: _verbose.reported(globals()[name]) for name in __all__})

@@ -21,7 +21,7 @@ def _same_pads(x_shape, weight_shape, stride, dilation, function):
 
 
 @lru_cache(maxsize=4096, typed=True)  # 1.0 equals 1, and is refused
-def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
+def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact):
     stride = pair(function, "stride", stride, 1)
     dilation = pair(function, "dilation", dilation, 1)
     groups = integer(function, "groups", groups, 1)
@@ -37,7 +37,7 @@ def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, ac
         raise ValueError(f"{function}: algorithm={algorithm!r}: must be one of {names}")
     code = activation_code(function, activation)
     try:
-        return _native.Conv2dPlan(x_shape, weight_shape, stride, sides, dilation, groups, code, algorithm)
+        return _native.Conv2dPlan(x_shape, weight_shape, stride, sides, dilation, groups, code, algorithm, exact)
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
 
@@ -47,12 +47,13 @@ def _hashable(value):
 
 
 def _cached_plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
+    exact = not context().winograd
     try:
-        return _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm)
+        return _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact)
     except TypeError:
         # A list somewhere, or a wrong type, which then fails with its own message.
         geometry = [_hashable(value) for value in (stride, padding, dilation, groups, activation, algorithm)]
-        return _plan.__wrapped__(function, x_shape, weight_shape, *geometry)
+        return _plan.__wrapped__(function, x_shape, weight_shape, *geometry, exact)
 
 
 def _shape(function, name, shape):
@@ -76,11 +77,12 @@ def conv2d_plan(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, group
     return _cached_plan("conv2d_plan", *shapes, stride, padding, dilation, groups, activation, algorithm)
 
 
-def conv2d_pack(weight, *, groups=1, algorithm="auto"):
+def conv2d_pack(weight, x_shape=None, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
     """The weights (K, C / groups, R, S) in the kernels' own order, to pass to `conv2d` in place of the array.
 
     Worth it where the same weights are used again and again: conv2d packs an array at every call. Bound to the
-    instruction set (and, where several algorithms apply, the algorithm) it was packed with.
+    instruction set and the algorithm it was packed for. "auto" is the algorithm that conv2d would choose for x_shape
+    (N, C, H, W) and this geometry; without x_shape one that takes any size and stride.
 
     >>> import numpy as np; from fastconv import ops
     >>> packed = ops.conv2d_pack(np.ones((4, 3, 3, 3), np.float32))
@@ -90,8 +92,12 @@ def conv2d_pack(weight, *, groups=1, algorithm="auto"):
     function = "conv2d_pack"
     weight = contiguous(array(function, "weight", weight, 4))
     groups = integer(function, "groups", groups, 1)
-    x_shape = (1, weight.shape[1] * groups, weight.shape[2], weight.shape[3])
-    plan = _cached_plan(function, x_shape, weight.shape, 1, 0, 1, groups, None, algorithm)
+    if x_shape is None:
+        x_shape = (1, weight.shape[1] * groups, weight.shape[2], weight.shape[3])
+        stride, padding, dilation = 1, 0, 1
+    else:
+        x_shape = _shape(function, "x_shape", x_shape)
+    plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
     return plan.pack(weight, context())
 
 
@@ -142,6 +148,8 @@ def conv2d(
     array(function, "x", x, 4)
     if not isinstance(weight, _native.PackedConv2dWeight):
         weight = contiguous(array(function, "weight", weight, 4))
+    elif algorithm == "auto":
+        algorithm = weight.algorithm
     plan = _cached_plan(function, x.shape, weight.shape, stride, padding, dilation, groups, activation, algorithm)
     if bias is not None:
         bias = shaped(function, "bias", bias, weight.shape[:1])
