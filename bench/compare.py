@@ -1,0 +1,70 @@
+"""One table a layer: every algorithm of fastconv and every library that is installed, turn by turn.
+
+python -m bench.compare resnet50_conv3_3x3 --pass forward --threads 1 --isa avx2
+python -m bench.compare quick --pass backward_weight --only direct,winograd,torch
+"""
+
+import argparse
+
+from bench import race, tasks, workloads
+from bench.peers import MODES
+from fastconv import _native
+
+
+def contenders(isas=(None,), algorithms=None, libraries=None):
+    """fastconv's algorithms on each instruction set, then the modes of the other libraries."""
+    algorithms = algorithms or list(_native.CONV2D_ALGORITHMS)
+    own = [race.Contender("fastconv", name, isa) for isa in isas for name in algorithms]
+    others = MODES if libraries is None else {name: MODES[name] for name in libraries}
+    return own + [race.Contender(library, mode) for library, modes in others.items() for mode in modes]
+
+
+def chosen(every, only):
+    """Those of which a mode, library or both is in the comma-separated list; all where there is none."""
+    wanted = only.split(",") if only else []
+    names = lambda c: {c.library, c.mode, f"{c.library}:{c.mode}"}
+    return [c for c in every if not wanted or names(c) & set(wanted)]
+
+
+def table(result):
+    """A Result as text: fastest first, with the ratio to the fastest of the other libraries."""
+    rival = result.fastest()
+    lines = [
+        f"{result.task.name}, {result.threads} thread{'s' * (result.threads > 1)}: "
+        f"{result.task.flops / 1e6:.1f} Mflop, FMA peak {result.peak / 1e9:.1f} GFLOP/s",
+        f"  {'':32s} {'best us':>10s} {'median us':>10s} {'GFLOP/s':>8s} {'of peak':>8s} {'to best peer':>13s}",
+    ]
+    for contender in sorted(result.times, key=result.best):
+        times = sorted(result.times[contender])
+        speed = result.speed(contender)
+        ratio = f"{speed / result.speed(rival):13.2f}" if rival else ""
+        lines.append(
+            f"  {contender!s:32s} {times[0] * 1e6:10.1f} {times[len(times) // 2] * 1e6:10.1f} {speed / 1e9:8.1f} "
+            f"{speed / result.peak:8.3f} {ratio}"
+        )
+    return "\n".join(lines + [f"  {contender!s:32s} {reason}" for contender, reason in result.skipped.items()])
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__.split("\n")[0])
+    parser.add_argument("layers", help="layers or sets of them, comma-separated")
+    parser.add_argument("--pass", dest="passes", default="forward", help=", ".join(tasks.CONV2D_PASSES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--isa", default=None, help="fastconv's instruction sets, comma-separated")
+    parser.add_argument("--only", default=None, help="libraries and modes, comma-separated: direct,winograd,ncnn")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=0.04, help="a turn of one contender in a round")
+    options = parser.parse_args(arguments)
+    isas = options.isa.split(",") if options.isa else [None]
+    racing = chosen(contenders(isas), options.only)
+    with race.Workers() as workers:
+        for layer in workloads.convolutions(options.layers):
+            for pass_ in options.passes.split(","):
+                task = tasks.Task("conv2d", pass_, layer)
+                rounds, seconds = options.rounds, options.seconds
+                result = race.race(workers, task, racing, options.threads, rounds, seconds, isas[0])
+                print(table(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

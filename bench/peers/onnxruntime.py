@@ -1,0 +1,84 @@
+"""onnxruntime: a model of one node, weights as initialisers, in- and output bound to memory beforehand."""
+
+import numpy as np
+import onnxruntime
+
+from bench.peers import Unsupported
+
+VERSION = onnxruntime.__version__
+
+
+def model(node, inputs, y_shape, constants):
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        raise Unsupported("needs the package onnx to write a model") from None
+    graph = helper.make_graph(
+        [node],
+        "one_node",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    opset = helper.make_opsetid("", 17)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+def session(serialized, threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+
+
+def bound(serialized, inputs, y_shape, threads):
+    runner = session(serialized, threads)
+    binding = runner.io_binding()
+    held = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value)) for value in inputs.values()]
+    for name, value in zip(inputs, held, strict=True):
+        binding.bind_ortvalue_input(name, value)
+    y = onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(y_shape), np.float32)
+    binding.bind_ortvalue_output("y", y)
+
+    def call():
+        runner.run_with_iobinding(binding)
+        return y
+
+    return call, lambda value: value.numpy()
+
+
+def conv2d_node(size):
+    from onnx import helper
+
+    (top, bottom), (left, right) = size.padding
+    return helper.make_node(
+        "Conv",
+        ["x", "weight"],
+        ["y"],
+        kernel_shape=size.kernel,
+        strides=size.stride,
+        pads=(top, left, bottom, right),
+        dilations=size.dilation,
+        group=size.groups,
+    )
+
+
+def prepare(task, mode, options, operands):
+    size = task.size
+    try:
+        from onnx import helper
+    except ImportError:
+        raise Unsupported("needs the package onnx to write a model") from None
+    if task.op == "conv2d":
+        if task.pass_ != "forward":
+            raise Unsupported("inference with constant weights alone")
+        serialized = model(conv2d_node(size), {"x": size.x_shape}, size.y_shape, {"weight": operands["weight"]})
+        return bound(serialized, {"x": operands["x"]}, size.y_shape, options["threads"])
+    if task.op == "gemm":
+        node, shape = helper.make_node("MatMul", ["a", "b"], ["y"]), (size.m, size.n)
+        serialized = model(node, {"a": (size.m, size.k)}, shape, {"b": operands["b"]})
+        return bound(serialized, {"a": operands["a"]}, shape, options["threads"])
+    raise Unsupported(f"no {task.op}")

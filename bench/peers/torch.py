@@ -1,0 +1,62 @@
+"""PyTorch: NCHW, channels-last, and oneDNN's own weight format prepared beforehand (what its compiler calls)."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bench.peers import Unsupported
+
+VERSION = torch.__version__
+
+
+def tensor(array, mode):
+    result = torch.from_numpy(np.ascontiguousarray(array))
+    return result if mode == "nchw" or result.dim() != 4 else result.to(memory_format=torch.channels_last)
+
+
+def prepacked(size, operands, pads):
+    """forward on channels-last images with weights in the blocked format oneDNN asks for."""
+    x, weight = (tensor(operands[name], "channels_last") for name in ("x", "weight"))
+    packed = torch.ops.mkldnn._reorder_convolution_weight(
+        weight, list(pads), list(size.stride), list(size.dilation), size.groups, list(size.x_shape)
+    )
+    rest = list(pads), list(size.stride), list(size.dilation), size.groups, "none", [], ""
+    return lambda: torch.ops.mkldnn._convolution_pointwise(x, packed, None, *rest)
+
+
+def conv2d(size, pass_, mode, operands):
+    if any(first != last for first, last in size.padding):
+        raise Unsupported("asymmetric padding is a copy of its own")
+    pads = tuple(first for first, _ in size.padding)
+    if mode == "prepacked":
+        if pass_ != "forward":
+            raise Unsupported("weights are not constant")
+        return prepacked(size, operands, pads)
+    held = {name: tensor(value, mode) for name, value in operands.items()}
+    geometry = size.stride, pads, size.dilation
+    if pass_.startswith("forward"):
+        return lambda: functional.conv2d(held["x"], held["weight"], None, *geometry, size.groups)
+    x = held.get("x", torch.empty(0))
+    weight = held.get("weight", torch.empty(0))
+    if pass_ == "backward_input":
+        x = tensor(np.empty(size.x_shape, np.float32), mode)  # its shape alone is used
+        mask, index = (True, False, False), 0
+    else:
+        weight = tensor(np.empty(size.weight_shape, np.float32), mode)
+        mask, index = (False, True, True), 1
+    bias, rest = [size.k], (*geometry, False, (0, 0), size.groups, mask)
+    return lambda: torch.ops.aten.convolution_backward(held["dy"], x, weight, bias, *rest)[index]
+
+
+def prepare(task, mode, options, operands):
+    torch.set_num_threads(options["threads"])
+    torch.set_grad_enabled(False)
+    if task.op == "conv2d":
+        call = conv2d(task.size, task.pass_, mode, operands)
+    elif task.op == "gemm":
+        a, b = (torch.from_numpy(operands[name]) for name in "ab")
+        out = torch.empty(task.size.m, task.size.n)
+        call = lambda: torch.mm(a, b, out=out)
+    else:
+        raise Unsupported(f"no {task.op}")
+    return call, lambda result: result.numpy()

@@ -1,0 +1,192 @@
+"""Times several libraries at one task, each in a process of its own, turn by turn.
+
+A process whose turn it is not is stopped (SIGSTOP), so that no idle pool of threads spins beside the one being timed.
+In every round each contender runs for a short while, and the FMA peak is measured; the order rotates.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import tasks
+from bench.peers import LIBRARIES
+
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.worker import main; main(sys.argv[2])"
+ROOT = str(Path(__file__).resolve().parent.parent)
+
+
+class Contender(NamedTuple):
+    """One way of doing a task: a library's mode; fastconv's modes are its algorithms."""
+
+    library: str
+    mode: str
+    isa: str | None = None
+
+    def __str__(self):
+        return f"{self.library}:{self.mode}" + (f":{self.isa}" if self.isa else "")
+
+
+class Result(NamedTuple):
+    """What a race found. times: {contender: seconds of every call}; peak: flops a second; skipped: {contender: why}."""
+
+    task: tasks.Task
+    threads: int
+    times: dict
+    peak: float
+    skipped: dict
+    versions: dict
+
+    def best(self, contender):
+        """Seconds of the fastest call."""
+        return min(self.times[contender])
+
+    def speed(self, contender):
+        """Floating-point operations a second, by the direct algorithm's count."""
+        return self.task.flops / self.best(contender)
+
+    def fastest(self, library=None):
+        """The fastest contender of fastconv (library="fastconv") or of all the others; None where there is none."""
+        chosen = [c for c in self.times if (c.library == "fastconv") == (library == "fastconv")]
+        return min(chosen, key=self.best, default=None)
+
+
+class WorkerError(RuntimeError):
+    """A worker died, or gave a wrong result."""
+
+
+class Worker:
+    """A library in a process of its own, stopped between its turns."""
+
+    def __init__(self, library, threads):
+        self.library = library
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "FASTCONV_NUM_THREADS": str(threads),
+            # Memory is not given back to the system between calls: for no library do fresh pages count.
+            "MALLOC_MMAP_THRESHOLD_": str(2**30),
+            "MALLOC_TRIM_THRESHOLD_": str(2**40),
+        }
+        self.said = tempfile.TemporaryFile()
+        path = [entry for entry in sys.path if entry]
+        if ROOT not in path:
+            path.append(ROOT)
+        command = [sys.executable, "-c", START, json.dumps(path), library]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, env=environment, text=True
+        )
+        hello = self._read()
+        self.missing = hello.get("missing")
+        self.version = hello.get("version")
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number):
+        if self.process.poll() is None:
+            os.kill(self.process.pid, number)
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.said.seek(0)
+            tail = self.said.read().decode(errors="replace")[-2000:]
+            raise WorkerError(f"{self.library}: the process ended with {self.process.wait()}:\n{tail}")
+        return json.loads(line)
+
+    def ask(self, **command):
+        """The answer to one command; the process runs only as long as it takes."""
+        self._signal(signal.SIGCONT)
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            answer = self._read()
+        finally:
+            self._signal(signal.SIGSTOP)
+        if "failed" in answer:
+            raise WorkerError(f"{self.library}: {answer['failed']}")
+        return answer
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.said):
+            pipe.close()
+
+
+class Workers:
+    """The processes of a session, started when first asked for: one a library and number of threads."""
+
+    def __init__(self):
+        self.workers = {}
+        self.folder = tempfile.TemporaryDirectory()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in self.workers.values():
+            worker.close()
+        self.folder.cleanup()
+
+    def get(self, library, threads):
+        key = library, threads
+        if key not in self.workers:
+            self.workers[key] = Worker(library, threads)
+        return self.workers[key]
+
+    def installed(self, threads=1):
+        """The libraries there are."""
+        return [library for library in LIBRARIES if not self.get(library, threads).missing]
+
+
+def enter(workers, task, contender, threads, expected):
+    """(key, None) of a contender whose result is right, or (None, why it does not run)."""
+    worker = workers.get(contender.library, threads)
+    if worker.missing:
+        return None, f"not installed ({worker.missing})"
+    options = {"threads": threads, "isa": contender.isa}
+    try:
+        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
+        if "unsupported" in answer:
+            return None, answer["unsupported"]
+        if answer["error"] > 0 and answer["error"] > tasks.TOLERANCE * tasks.scale(task):
+            raise WorkerError(f"{contender}, {task.name}: the result is wrong by {answer['error']}")
+    except WorkerError as error:
+        if contender.library == "fastconv":
+            raise
+        return None, f"FAILED: {str(error).splitlines()[0]}"  # its own affair: the others are still compared
+    return answer["key"], None
+
+
+def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=None):
+    """Time the contenders at a task: a Result.
+
+    seconds: of each contender's turn in each of `rounds` rounds.
+    """
+    expected = str(Path(workers.folder.name, "expected.npy"))
+    np.save(expected, tasks.expected(task))
+    keys, skipped = {}, {}
+    for contender in contenders:
+        keys[contender], reason = enter(workers, task, contender, threads, expected)
+        if reason:
+            skipped[contender] = reason
+    running = [contender for contender in contenders if contender not in skipped]
+    times, peak = {contender: [] for contender in running}, 0.0
+    meter, options = workers.get("fastconv", threads), {"threads": threads, "isa": peak_isa}
+    for turn in range(rounds):
+        peak = max(peak, meter.ask(do="peak", options=options, seconds=0.01)["flops_per_second"])
+        first = turn % max(1, len(running))
+        for contender in running[first:] + running[:first]:
+            worker = workers.get(contender.library, threads)
+            times[contender] += worker.ask(do="time", key=keys[contender], seconds=seconds)["times"]
+    for contender in running:
+        workers.get(contender.library, threads).ask(do="forget", key=keys[contender])
+    versions = {c.library: workers.get(c.library, threads).version for c in running}
+    return Result(task, threads, times, peak, skipped, versions)

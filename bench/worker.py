@@ -1,0 +1,106 @@
+"""The process in which one library is timed: reads commands from stdin and answers on stdout, JSON a line.
+
+    {"do": "prepare", "task": ..., "mode": ..., "options": {...}, "expected": path}  -> {"key": n, "error": e}
+    {"do": "time", "key": n, "seconds": s}   -> {"times": [seconds a call, ...]}
+    {"do": "peak", "options": {...}, "seconds": s}  -> {"flops_per_second": f}         (fastconv alone)
+    {"do": "forget", "key": n}               -> {}
+
+Whatever a library prints goes to stderr.
+"""
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+from bench import tasks
+from bench.peers import Unsupported
+
+SHORTEST = 50e-6  # seconds of one measurement: shorter calls are timed several at a time
+FEWEST = 3  # measurements of one command, however long they take
+
+
+def measure(call, seconds):
+    """Seconds a call, of measurements one after the other for at least `seconds` in all."""
+    clock = time.perf_counter
+    call()
+    start = clock()
+    call()
+    count = max(1, round(SHORTEST / (clock() - start)))
+    times, end = [], clock() + seconds
+    while len(times) < FEWEST or clock() < end:
+        if count == 1:
+            start = clock()
+            call()
+            times.append(clock() - start)
+        else:
+            start = clock()
+            for _ in range(count):
+                call()
+            times.append((clock() - start) / count)
+    return times
+
+
+class Server:
+    """Answers the commands of one process."""
+
+    def __init__(self, peer):
+        self.peer, self.calls = peer, {}
+
+    def prepare(self, command):
+        task = tasks.Task.loads(command["task"])
+        try:
+            call, fetch = self.peer.prepare(task, command["mode"], command["options"], tasks.arrays(task))
+            result = fetch(call())
+        except Unsupported as reason:
+            return {"unsupported": str(reason)}
+        right = np.load(command["expected"], mmap_mode="r")
+        if result.shape != right.shape:
+            return {"failed": f"the result has shape {result.shape}, not {right.shape}"}
+        key = len(self.calls)
+        self.calls[key] = call
+        return {"key": key, "error": float(np.max(np.abs(result - right), initial=0))}
+
+    def time(self, command):
+        return {"times": measure(self.calls[command["key"]], command["seconds"])}
+
+    def peak(self, command):
+        from fastconv import profile, runtime
+
+        options = command["options"]
+        with runtime.options(isa=options.get("isa"), num_threads=options["threads"]):
+            return {"flops_per_second": profile.fma_peak(seconds=command["seconds"])}
+
+    def forget(self, command):
+        self.calls[command["key"]] = None
+        return {}
+
+    def answer(self, command):
+        try:
+            return getattr(self, command["do"])(command)
+        except Exception as error:
+            return {"failed": f"{type(error).__name__}: {error}"}
+
+
+def main(library):
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def reply(message):
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    try:
+        server = Server(importlib.import_module(f"bench.peers.{library}"))
+    except ImportError as error:
+        reply({"missing": str(error)})
+        return
+    reply({"version": server.peer.VERSION})
+    gc.disable()
+    for line in sys.stdin:
+        reply(server.answer(json.loads(line)))
+        gc.collect(0)

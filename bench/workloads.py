@@ -1,0 +1,65 @@
+"""The problem sizes that are timed, in named sets. All of them are shapes of tests/shapes.py, or those with more images."""
+
+from bench import tasks  # noqa: F401  (makes the tests' shapes importable)
+
+import shapes  # noqa: E402  isort: skip
+
+
+def batch(layer, n):
+    """The layer on n images."""
+    return layer._replace(n=n, name=f"{layer.name}_n{n}")
+
+
+CONVOLUTIONS = {layer.name: layer for layer in shapes.REAL}
+THREE_BY_THREE = [CONVOLUTIONS[f"resnet50_conv{stage}_3x3"] for stage in (2, 3, 4, 5)]
+BATCHES = [batch(layer, n) for n in (4, 16, 32) for layer in THREE_BY_THREE]
+CONVOLUTIONS |= {layer.name: layer for layer in BATCHES}
+
+
+def _named(*names):
+    return [CONVOLUTIONS[name] for name in names]
+
+
+# The layers of the published comparison: one of each kind.
+NAMED = _named(
+    "resnet50_stem",
+    "resnet50_conv2_expand",
+    "resnet50_conv2_3x3",
+    "resnet50_conv3_3x3",
+    "resnet50_conv4_3x3",
+    "resnet50_conv5_3x3",
+    "resnet50_conv3_3x3_s2",
+    "vgg16_conv2_1",
+    "vgg16_conv1_2",
+    "alexnet_tower_conv2",
+    "mobilenet_depthwise_32",
+    "mobilenet_depthwise_s1",
+    "mobilenet_pointwise_512",
+    "lenet_conv1_batch_32",
+    "cifar_3x3_64",
+)
+QUICK = _named("resnet50_conv3_3x3", "resnet50_conv4_expand", "mobilenet_depthwise_s1", "lenet_conv1_batch_32")
+CONV2D_SETS = {
+    "quick": QUICK,
+    "named": NAMED,
+    "resnet50": list(shapes.RESNET50),
+    "vgg16": list(shapes.VGG16),
+    "alexnet": list(shapes.ALEXNET),
+    "mobilenet": list(shapes.MOBILENET),
+    "lenet": list(shapes.LENET),
+    "others": list(shapes.OTHERS),
+    "batches": BATCHES,
+    "all": list(CONVOLUTIONS.values()),
+}
+GEMMS = {size.name: size for size in shapes.REAL_GEMMS}
+
+
+def convolutions(names):
+    """The layers of a comma-separated list of sets and layers, each once. KeyError names what there is."""
+    chosen = {}
+    for name in names.split(","):
+        layers = CONV2D_SETS.get(name) or ([CONVOLUTIONS[name]] if name in CONVOLUTIONS else None)
+        if layers is None:
+            raise KeyError(f"{name}: neither a set ({', '.join(CONV2D_SETS)}) nor a layer ({', '.join(CONVOLUTIONS)})")
+        chosen |= {layer.name: layer for layer in layers}
+    return list(chosen.values())
