@@ -7,16 +7,15 @@ python -m bench.compare quick --pass backward_weight --only direct,winograd,torc
 import argparse
 
 from bench import race, tasks, workloads
-from bench.peers import MODES
+from bench.peers import MODES, modes
 from fastconv import _native
 
 
-def contenders(isas=(None,), algorithms=None, libraries=None):
+def contenders(op, pass_, isas=(None,)):
     """fastconv's algorithms on each instruction set, then the modes of the other libraries."""
-    algorithms = algorithms or list(_native.CONV2D_ALGORITHMS)
+    algorithms = list(_native.CONV2D_ALGORITHMS) if op == "conv2d" else ["default"]
     own = [race.Contender("fastconv", name, isa) for isa in isas for name in algorithms]
-    others = MODES if libraries is None else {name: MODES[name] for name in libraries}
-    return own + [race.Contender(library, mode) for library, modes in others.items() for mode in modes]
+    return own + [race.Contender(library, mode) for library in MODES for mode in modes(library, op, pass_)]
 
 
 def chosen(every, only):
@@ -56,11 +55,11 @@ def main(arguments=None):
     parser.add_argument("--seconds", type=float, default=0.04, help="a turn of one contender in a round")
     options = parser.parse_args(arguments)
     isas = options.isa.split(",") if options.isa else [None]
-    racing = chosen(contenders(isas), options.only)
     with race.Workers() as workers:
         for layer in workloads.convolutions(options.layers):
             for pass_ in options.passes.split(","):
                 task = tasks.Task("conv2d", pass_, layer)
+                racing = chosen(contenders("conv2d", pass_, isas), options.only)
                 rounds, seconds = options.rounds, options.seconds
                 result = race.race(workers, task, racing, options.threads, rounds, seconds, isas[0])
                 print(table(result), flush=True)

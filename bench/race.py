@@ -19,6 +19,7 @@ from bench import tasks
 from bench.peers import LIBRARIES
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.worker import main; main(sys.argv[2])"
+HOPELESS = 3.0
 ROOT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -51,10 +52,14 @@ class Result(NamedTuple):
         """Floating-point operations a second, by the direct algorithm's count."""
         return self.task.flops / self.best(contender)
 
-    def fastest(self, library=None):
-        """The fastest contender of fastconv (library="fastconv") or of all the others; None where there is none."""
-        chosen = [c for c in self.times if (c.library == "fastconv") == (library == "fastconv")]
-        return min(chosen, key=self.best, default=None)
+    def fastest(self, matches=lambda contender: contender.library != "fastconv"):
+        """The fastest of the contenders that match, of all other libraries unless told; None where there is none."""
+        return min(filter(matches, self.times), key=self.best, default=None)
+
+    def merged(self, other):
+        """This result with the times of another race at the same task added."""
+        times = {c: self.times.get(c, []) + other.times.get(c, []) for c in self.times | other.times}
+        return self._replace(times=times, peak=max(self.peak, other.peak))
 
 
 class WorkerError(RuntimeError):
@@ -168,7 +173,8 @@ def enter(workers, task, contender, threads, expected):
 def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=None):
     """Time the contenders at a task: a Result.
 
-    seconds: of each contender's turn in each of `rounds` rounds.
+    seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
+    two rounds runs no more.
     """
     expected = str(Path(workers.folder.name, "expected.npy"))
     np.save(expected, tasks.expected(task))
@@ -181,12 +187,15 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=
     times, peak = {contender: [] for contender in running}, 0.0
     meter, options = workers.get("fastconv", threads), {"threads": threads, "isa": peak_isa}
     for turn in range(rounds):
-        peak = max(peak, meter.ask(do="peak", options=options, seconds=0.01)["flops_per_second"])
+        peak = max(peak, meter.ask(do="peak", options=options, seconds=0.015)["flops_per_second"])
         first = turn % max(1, len(running))
         for contender in running[first:] + running[:first]:
             worker = workers.get(contender.library, threads)
             times[contender] += worker.ask(do="time", key=keys[contender], seconds=seconds)["times"]
-    for contender in running:
-        workers.get(contender.library, threads).ask(do="forget", key=keys[contender])
-    versions = {c.library: workers.get(c.library, threads).version for c in running}
+        if turn == 1:
+            fastest = min(min(values) for values in times.values())
+            running = [contender for contender in running if min(times[contender]) < HOPELESS * fastest]
+    for library in {contender.library for contender in times}:
+        workers.get(library, threads).ask(do="forget")
+    versions = {c.library: workers.get(c.library, threads).version for c in times}
     return Result(task, threads, times, peak, skipped, versions)

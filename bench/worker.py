@@ -2,8 +2,9 @@
 
     {"do": "prepare", "task": ..., "mode": ..., "options": {...}, "expected": path}  -> {"key": n, "error": e}
     {"do": "time", "key": n, "seconds": s}   -> {"times": [seconds a call, ...]}
+    {"do": "first", "task": ..., "options": {...}}  -> {"extra": seconds}              (fastconv alone)
     {"do": "peak", "options": {...}, "seconds": s}  -> {"flops_per_second": f}         (fastconv alone)
-    {"do": "forget", "key": n}               -> {}
+    {"do": "forget"}                         -> {}     (drops all that was prepared)
 
 Whatever a library prints goes to stderr.
 """
@@ -49,34 +50,43 @@ class Server:
     """Answers the commands of one process."""
 
     def __init__(self, peer):
-        self.peer, self.calls = peer, {}
+        self.peer, self.calls = peer, {}  # {key: (call, options)}
 
     def prepare(self, command):
-        task = tasks.Task.loads(command["task"])
+        task, options = tasks.Task.loads(command["task"]), command["options"]
+        self.peer.configure(options)
         try:
-            call, fetch = self.peer.prepare(task, command["mode"], command["options"], tasks.arrays(task))
+            call, fetch = self.peer.prepare(task, command["mode"], options, tasks.arrays(task))
             result = fetch(call())
         except Unsupported as reason:
             return {"unsupported": str(reason)}
         right = np.load(command["expected"], mmap_mode="r")
         if result.shape != right.shape:
             return {"failed": f"the result has shape {result.shape}, not {right.shape}"}
-        key = len(self.calls)
-        self.calls[key] = call
+        key = str(len(self.calls))
+        self.calls[key] = call, options
         return {"key": key, "error": float(np.max(np.abs(result - right), initial=0))}
 
     def time(self, command):
-        return {"times": measure(self.calls[command["key"]], command["seconds"])}
+        call, options = self.calls[command["key"]]
+        self.peer.configure(options)
+        return {"times": measure(call, command["seconds"])}
+
+    def first(self, command):
+        """The seconds that the first call of this process takes more than the median of those after it."""
+        task = tasks.Task.loads(command["task"])
+        self.peer.configure(command["options"])
+        times = self.peer.first_calls(task, tasks.arrays(task))
+        return {"extra": times[0] - float(np.median(times[1:]))}
 
     def peak(self, command):
-        from fastconv import profile, runtime
+        from fastconv import profile
 
-        options = command["options"]
-        with runtime.options(isa=options.get("isa"), num_threads=options["threads"]):
-            return {"flops_per_second": profile.fma_peak(seconds=command["seconds"])}
+        self.peer.configure(command["options"])
+        return {"flops_per_second": profile.fma_peak(seconds=command["seconds"])}
 
     def forget(self, command):
-        self.calls[command["key"]] = None
+        self.calls.clear()
         return {}
 
     def answer(self, command):

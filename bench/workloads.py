@@ -1,4 +1,4 @@
-"""The problem sizes that are timed, in named sets. All of them are shapes of tests/shapes.py, or those with more images."""
+"""The problem sizes that are timed, in named sets: shapes of tests/shapes.py, some of them with more images."""
 
 from bench import tasks  # noqa: F401  (makes the tests' shapes importable)
 
@@ -13,6 +13,7 @@ def batch(layer, n):
 CONVOLUTIONS = {layer.name: layer for layer in shapes.REAL}
 THREE_BY_THREE = [CONVOLUTIONS[f"resnet50_conv{stage}_3x3"] for stage in (2, 3, 4, 5)]
 BATCHES = [batch(layer, n) for n in (4, 16, 32) for layer in THREE_BY_THREE]
+BATCHES.append(batch(CONVOLUTIONS["vgg16_conv2_1"], 16))
 CONVOLUTIONS |= {layer.name: layer for layer in BATCHES}
 
 
@@ -38,9 +39,21 @@ NAMED = _named(
     "lenet_conv1_batch_32",
     "cifar_3x3_64",
 )
+# Layers near the borders between algorithms, where a rule may choose wrongly.
+BORDERS = _named(
+    "resnet50_conv5_3x3_n4",
+    "resnet50_conv4_3x3_n16",
+    "vgg16_conv5",
+    "alexnet_tower_conv4",
+    "cifar_3x3_16",
+    "cifar_stem_3x3",
+    "resnet50_conv3_shortcut_s2",
+    "resnext_grouped_32",
+)
 QUICK = _named("resnet50_conv3_3x3", "resnet50_conv4_expand", "mobilenet_depthwise_s1", "lenet_conv1_batch_32")
 CONV2D_SETS = {
     "quick": QUICK,
+    "borders": BORDERS,
     "named": NAMED,
     "resnet50": list(shapes.RESNET50),
     "vgg16": list(shapes.VGG16),

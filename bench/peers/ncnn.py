@@ -64,6 +64,10 @@ def packed(image):
     return ncnn.Mat(image).clone()
 
 
+def configure(options):
+    """Nothing: threads belong to a net."""
+
+
 def prepare(task, mode, options, operands):
     if task.op != "conv2d" or task.pass_ != "forward":
         raise Unsupported("inference of layers alone")

@@ -66,6 +66,10 @@ def conv2d_node(size):
     )
 
 
+def configure(options):
+    """Nothing: threads belong to a session."""
+
+
 def prepare(task, mode, options, operands):
     size = task.size
     try:

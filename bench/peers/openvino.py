@@ -47,6 +47,10 @@ def runner(model, x):
     return call
 
 
+def configure(options):
+    """Nothing: threads belong to a compiled model."""
+
+
 def prepare(task, mode, options, operands):
     if task.op == "conv2d":
         if task.pass_ != "forward":
@@ -54,7 +58,7 @@ def prepare(task, mode, options, operands):
         x, y = conv2d_model(task.size, mode, operands["weight"])
         value = operands["x"].transpose(0, 2, 3, 1) if mode == "nhwc" else operands["x"]
         back = (0, 3, 1, 2) if mode == "nhwc" else (0, 1, 2, 3)
-    elif task.op == "gemm" and mode == "nchw":
+    elif task.op == "gemm":
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)
         value, back = operands["a"], (0, 1)

@@ -48,9 +48,12 @@ def conv2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.convolution_backward(held["dy"], x, weight, bias, *rest)[index]
 
 
-def prepare(task, mode, options, operands):
+def configure(options):
     torch.set_num_threads(options["threads"])
     torch.set_grad_enabled(False)
+
+
+def prepare(task, mode, options, operands):
     if task.op == "conv2d":
         call = conv2d(task.size, task.pass_, mode, operands)
     elif task.op == "gemm":
