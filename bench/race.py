@@ -35,7 +35,8 @@ class Contender(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a race found. times: {contender: seconds of every call}; peak: flops a second; skipped: {contender: why}."""
+    """What a race found. times: {contender: seconds of every call}; peak: flops a second; skipped: {contender: why};
+    bytes: of the operands and the result, each moved once."""
 
     task: tasks.Task
     threads: int
@@ -43,14 +44,19 @@ class Result(NamedTuple):
     peak: float
     skipped: dict
     versions: dict
+    bytes: int
+
+    @property
+    def unit(self):
+        return "GFLOP/s" if self.task.flops else "GB/s"
 
     def best(self, contender):
         """Seconds of the fastest call."""
         return min(self.times[contender])
 
     def speed(self, contender):
-        """Floating-point operations a second, by the direct algorithm's count."""
-        return self.task.flops / self.best(contender)
+        """Floating-point operations a second by the direct algorithm's count; bytes where the task counts none."""
+        return (self.task.flops or self.bytes) / self.best(contender)
 
     def fastest(self, matches=lambda contender: contender.library != "fastconv"):
         """The fastest of the contenders that match, of all other libraries unless told; None where there is none."""
@@ -80,7 +86,7 @@ class Worker:
             "MALLOC_MMAP_THRESHOLD_": str(2**30),
             "MALLOC_TRIM_THRESHOLD_": str(2**40),
         }
-        self.said = tempfile.TemporaryFile()
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         path = [entry for entry in sys.path if entry]
         if ROOT not in path:
             path.append(ROOT)
@@ -161,7 +167,7 @@ def enter(workers, task, contender, threads, expected):
         answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
         if "unsupported" in answer:
             return None, answer["unsupported"]
-        if answer["error"] > 0 and answer["error"] > tasks.TOLERANCE * tasks.scale(task):
+        if answer["error"] > 0 and answer["error"] > task.allowed(task.operands(), np.load(expected)):
             raise WorkerError(f"{contender}, {task.name}: the result is wrong by {answer['error']}")
     except WorkerError as error:
         if contender.library == "fastconv":
@@ -176,8 +182,10 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=
     seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
     two rounds runs no more.
     """
-    expected = str(Path(workers.folder.name, "expected.npy"))
-    np.save(expected, tasks.expected(task))
+    expected, operands = str(Path(workers.folder.name, "expected.npy")), task.operands()
+    right = task.expected(operands)
+    np.save(expected, right)
+    moved = sum(array.nbytes for array in (*operands.values(), right))
     keys, skipped = {}, {}
     for contender in contenders:
         keys[contender], reason = enter(workers, task, contender, threads, expected)
@@ -198,4 +206,4 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=
     for library in {contender.library for contender in times}:
         workers.get(library, threads).ask(do="forget")
     versions = {c.library: workers.get(c.library, threads).version for c in times}
-    return Result(task, threads, times, peak, skipped, versions)
+    return Result(task, threads, times, peak, skipped, versions, moved)

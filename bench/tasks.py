@@ -1,7 +1,7 @@
 """What is timed: an operation, its pass and a problem size, with its data, its right result and what it costs.
 
-Data are small integers, for which every method that only multiplies and adds is exact in float32, so that a result can
-be compared with no debate about tolerance. Transforms (Winograd, activations) are allowed the error of NUMERICS.
+Where an operation only multiplies and adds, data are small integers: every method that does so too is then exact in
+float32, and a result can be compared with no debate about tolerance. Transforms are allowed their rounding.
 """
 
 import json
@@ -18,13 +18,161 @@ if TESTS not in sys.path:
 import reference  # noqa: E402
 import shapes  # noqa: E402
 
-# forward: weights are constant and may be prepared beforehand, as in inference. forward_unpacked: they are given anew
-# with every call, as in training.
-CONV2D_PASSES = ("forward", "forward_unpacked", "backward_input", "backward_weight")
-SIZES = {"conv2d": shapes.Conv, "gemm": shapes.Gemm}
-# Largest error of a result: of an element, as a share of the largest sum of the absolute values of its terms.
-# 80 u is what Winograd's F(6x6) is allowed, which some libraries choose by themselves.
-TOLERANCE = 80 * 2.0**-24
+UNIT_ROUNDOFF = 2.0**-24
+
+
+def integers(rng, shape):
+    """Integers from -4 to 4; images (NCHW shapes) in NHWC memory."""
+    if len(shape) != 4:
+        return rng.integers(-4, 5, shape).astype(np.float32)
+    n, c, h, w = shape
+    return rng.integers(-4, 5, (n, h, w, c)).astype(np.float32).transpose(0, 3, 1, 2)
+
+
+class Conv2d:
+    """forward: the weights are constant and may be prepared beforehand, as in inference. forward_unpacked: they are
+    given anew with every call, as in training."""
+
+    size = shapes.Conv
+    passes = ("forward", "forward_unpacked", "backward_input", "backward_weight")
+
+    @staticmethod
+    def flops(size, pass_):
+        return 2 * size.multiply_adds
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        made = {
+            "x": integers(rng, size.x_shape),
+            "weight": np.ascontiguousarray(integers(rng, size.weight_shape)),
+            "dy": integers(rng, size.y_shape),
+        }
+        del made[{"backward_input": "x", "backward_weight": "weight"}.get(pass_, "dy")]
+        return made
+
+    @staticmethod
+    def result(size, pass_, operands):
+        if pass_ == "backward_input":
+            return reference.conv2d_backward_input(operands["dy"], operands["weight"], size.x_shape, **size.geometry)
+        if pass_ == "backward_weight":
+            return reference.conv2d_backward_weight(operands["dy"], operands["x"], size.weight_shape, **size.geometry)[
+                0
+            ]
+        return reference.conv2d(operands["x"], operands["weight"], **size.geometry)
+
+    @classmethod
+    def allowed(cls, size, pass_, operands, right):
+        """80 u of the largest sum of absolute values: Winograd's F(6x6), which some libraries choose by themselves."""
+        sums = cls.result(size, pass_, {name: np.abs(value) for name, value in operands.items()})
+        return 80 * UNIT_ROUNDOFF * float(sums.max())
+
+
+class Gemm:
+    size = shapes.Gemm
+    passes = ("forward",)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 2 * size.multiply_adds
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        return {"a": integers(rng, (size.m, size.k)), "b": integers(rng, (size.k, size.n))}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return reference.gemm(operands["a"], operands["b"])
+
+    @staticmethod
+    def allowed(size, pass_, operands, right):
+        return 0.0
+
+
+def relative(size, pass_, operands, right):
+    """1e-5 of the largest result."""
+    return 1e-5 * float(np.abs(right).max())
+
+
+class Pool2d:
+    size = shapes.Pool
+    passes = ("max", "avg", "max_backward", "avg_backward")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        made = {"x": rng.standard_normal(size.x_shape, np.float32)}  # no ties
+        return made | ({"dy": integers(rng, size.y_shape)} if pass_.endswith("backward") else {})
+
+    @staticmethod
+    def result(size, pass_, operands):
+        rows, columns = (
+            reference.pool_windows(side, size.kernel, size.stride, size.padding, size.padding)
+            for side in (size.h, size.w)
+        )
+        if pass_ == "avg":
+            return reference.avg_pool2d(operands["x"], rows, columns)
+        if pass_ == "avg_backward":
+            return reference.avg_pool2d_backward(operands["dy"], size.x_shape, rows, columns)
+        y, indices = reference.max_pool2d(operands["x"], rows, columns)
+        return y if pass_ == "max" else reference.max_pool2d_backward(operands["dy"], indices, size.x_shape)
+
+
+class Activation:
+    size = shapes.Elementwise
+    passes = ("relu", "sigmoid", "tanh", "gelu", "silu")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        return {"x": rng.standard_normal(size.count, np.float32) * 3}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return reference.activation(pass_, operands["x"])
+
+
+class Recurrent:
+    """training: forward and all gradients; dx is what is compared."""
+
+    size = shapes.Recurrent
+    passes = ("forward", "training")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 2 * size.multiply_adds * (3 if pass_ == "training" else 1)
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        rows, bound = size.gates * size.hidden, size.hidden**-0.5
+        made = {
+            "x": rng.standard_normal((size.steps, size.batch, size.inputs), np.float32),
+            "weight_ih": rng.uniform(-bound, bound, (rows, size.inputs)).astype(np.float32),
+            "weight_hh": rng.uniform(-bound, bound, (rows, size.hidden)).astype(np.float32),
+        }
+        dy = rng.standard_normal((size.steps, size.batch, size.hidden), np.float32)
+        return made | ({"dy": dy} if pass_ == "training" else {})
+
+    @staticmethod
+    def result(size, pass_, operands):
+        weights = operands["weight_ih"], operands["weight_hh"], None, None
+        if pass_ == "forward":
+            return reference.recurrent(size.kind, operands["x"], None, None, *weights)[0]
+        gradients = reference.recurrent_backward(
+            size.kind, operands["dy"], None, None, operands["x"], None, None, *weights
+        )
+        return gradients[0]
+
+
+OPS = {"conv2d": Conv2d, "gemm": Gemm, "pool2d": Pool2d, "activation": Activation, "recurrent": Recurrent}
 
 
 class Task(NamedTuple):
@@ -40,7 +188,7 @@ class Task(NamedTuple):
     @classmethod
     def loads(cls, text):
         op, pass_, size = json.loads(text)
-        return cls(op, pass_, SIZES[op](**{name: _tuples(value) for name, value in size.items()}))
+        return cls(op, pass_, OPS[op].size(**{name: _tuples(value) for name, value in size.items()}))
 
     @property
     def name(self):
@@ -48,59 +196,21 @@ class Task(NamedTuple):
 
     @property
     def flops(self):
-        """Floating-point operations by the direct algorithm."""
-        return 2 * self.size.multiply_adds
+        """Floating-point operations by the direct algorithm; 0 where an op moves more than it computes."""
+        return OPS[self.op].flops(self.size, self.pass_)
 
-    @property
-    def bytes(self):
-        """Bytes of all operands, each read or written once."""
-        return 4 * sum(int(np.prod(array.shape)) for array in (*arrays(self).values(), expected(self)))
+    def operands(self):
+        """The arrays it is given: the same for every library."""
+        return OPS[self.op].operands(self.size, self.pass_, np.random.default_rng(20))
+
+    def expected(self, operands):
+        """The right result, by tests/reference.py, rounded to float32."""
+        return OPS[self.op].result(self.size, self.pass_, operands).astype(np.float32)
+
+    def allowed(self, operands, right):
+        """The largest error of an element that is rounding, for any method."""
+        return OPS[self.op].allowed(self.size, self.pass_, operands, right)
 
 
 def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def images(rng, shape):
-    """Integers from -4 to 4 of an NCHW shape in NHWC memory."""
-    n, c, h, w = shape
-    return rng.integers(-4, 5, (n, h, w, c)).astype(np.float32).transpose(0, 3, 1, 2)
-
-
-def arrays(task):
-    """The operands: the same for every library."""
-    rng, size = np.random.default_rng(20), task.size
-    if task.op == "conv2d":
-        operands = {
-            "x": images(rng, size.x_shape),
-            "weight": rng.integers(-4, 5, size.weight_shape).astype(np.float32),
-            "dy": images(rng, size.y_shape),
-        }
-        left_out = {"backward_input": "x", "backward_weight": "weight"}.get(task.pass_, "dy")
-        return {name: value for name, value in operands.items() if name != left_out}
-    return {
-        "a": rng.integers(-4, 5, (size.m, size.k)).astype(np.float32),
-        "b": rng.integers(-4, 5, (size.k, size.n)).astype(np.float32),
-    }
-
-
-def define(task, operands):
-    """The result in float64, by tests/reference.py."""
-    size = task.size
-    if task.op == "gemm":
-        return reference.gemm(operands["a"], operands["b"])
-    if task.pass_ == "backward_input":
-        return reference.conv2d_backward_input(operands["dy"], operands["weight"], size.x_shape, **size.geometry)
-    if task.pass_ == "backward_weight":
-        return reference.conv2d_backward_weight(operands["dy"], operands["x"], size.weight_shape, **size.geometry)[0]
-    return reference.conv2d(operands["x"], operands["weight"], **size.geometry)
-
-
-def expected(task):
-    """The right result, float32."""
-    return define(task, arrays(task)).astype(np.float32)
-
-
-def scale(task):
-    """The largest sum of the absolute values of the terms of an element of the result: what rounding is relative to."""
-    return float(define(task, {name: np.abs(value) for name, value in arrays(task).items()}).max())

@@ -56,7 +56,7 @@ class Server:
         task, options = tasks.Task.loads(command["task"]), command["options"]
         self.peer.configure(options)
         try:
-            call, fetch = self.peer.prepare(task, command["mode"], options, tasks.arrays(task))
+            call, fetch = self.peer.prepare(task, command["mode"], options, task.operands())
             result = fetch(call())
         except Unsupported as reason:
             return {"unsupported": str(reason)}
@@ -76,7 +76,7 @@ class Server:
         """The seconds that the first call of this process takes more than the median of those after it."""
         task = tasks.Task.loads(command["task"])
         self.peer.configure(command["options"])
-        times = self.peer.first_calls(task, tasks.arrays(task))
+        times = self.peer.first_calls(task, task.operands())
         return {"extra": times[0] - float(np.median(times[1:]))}
 
     def peak(self, command):

@@ -1,6 +1,6 @@
 """The problem sizes that are timed, in named sets: shapes of tests/shapes.py, some of them with more images."""
 
-from bench import tasks  # noqa: F401  (makes the tests' shapes importable)
+from bench import tasks  # makes the tests' shapes importable
 
 import shapes  # noqa: E402  isort: skip
 
@@ -64,7 +64,13 @@ CONV2D_SETS = {
     "batches": BATCHES,
     "all": list(CONVOLUTIONS.values()),
 }
-GEMMS = {size.name: size for size in shapes.REAL_GEMMS}
+SIZES = {
+    "conv2d": CONVOLUTIONS,
+    "gemm": {size.name: size for size in shapes.REAL_GEMMS},
+    "pool2d": {size.name: size for size in shapes.REAL_POOLS},
+    "activation": {size.name: size for size in shapes.REAL_ARRAYS},
+    "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
+}
 
 
 def convolutions(names):
@@ -76,3 +82,17 @@ def convolutions(names):
             raise KeyError(f"{name}: neither a set ({', '.join(CONV2D_SETS)}) nor a layer ({', '.join(CONVOLUTIONS)})")
         chosen |= {layer.name: layer for layer in layers}
     return list(chosen.values())
+
+
+def tasks_of(names, passes=None):
+    """Tasks for a comma-separated list of workloads, sets of convolutions and ops, in each of the passes (default: the
+    op's first)."""
+    for name in names.split(","):
+        op = next((op for op, sizes in SIZES.items() if name == op or name in sizes), "conv2d")
+        if op == "conv2d" and name != op:
+            sizes = convolutions(name)
+        else:
+            sizes = SIZES[op].values() if name == op else [SIZES[op][name]]
+        for size in sizes:
+            for pass_ in passes.split(",") if passes else tasks.OPS[op].passes[:1]:
+                yield tasks.Task(op, pass_, size)

@@ -258,3 +258,69 @@ REAL_GEMMS = (
     Gemm("bert_projection", 128, 768, 768),
     Gemm("tall_and_thin", 4096, 64, 64),
 )
+
+
+class Pool(NamedTuple):
+    """A pooling of x (n, c, h, w) with square windows."""
+
+    name: str
+    n: int
+    c: int
+    h: int
+    w: int
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    @property
+    def x_shape(self):
+        return (self.n, self.c, self.h, self.w)
+
+    @property
+    def y_shape(self):
+        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (self.h, self.w)]
+        return (self.n, self.c, *sides)
+
+
+REAL_POOLS = (
+    Pool("resnet50_pool", 1, 64, 112, 112, 3, 2, 1),
+    Pool("vgg16_pool1", 1, 64, 224, 224, 2, 2),
+    Pool("vgg16_pool4_batch_8", 8, 512, 28, 28, 2, 2),
+    Pool("inception_pool_3x3", 1, 192, 35, 35, 3, 1, 1),
+)
+
+
+class Elementwise(NamedTuple):
+    """An array of `count` numbers."""
+
+    name: str
+    count: int
+
+
+REAL_ARRAYS = (Elementwise("in_cache_64k", 65536), Elementwise("in_memory_4m", 1 << 22))
+
+
+class Recurrent(NamedTuple):
+    """A recurrent layer of one direction over x (steps, batch, inputs)."""
+
+    name: str
+    kind: str
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+
+    @property
+    def gates(self):
+        return {"lstm": 4, "gru": 3}[self.kind]
+
+    @property
+    def multiply_adds(self):
+        return self.steps * self.batch * self.gates * self.hidden * (self.inputs + self.hidden)
+
+
+REAL_RECURRENT = tuple(
+    Recurrent(f"{kind}_{steps}_{batch}_{size}", kind, steps, batch, size, size)
+    for kind in ("lstm", "gru")
+    for steps, batch, size in ((64, 1, 256), (64, 32, 256), (100, 64, 512))
+)

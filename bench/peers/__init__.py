@@ -13,9 +13,23 @@ IMAGES = ("nchw", "channels_last")
 # The modes of the other libraries, by op and pass (None: every pass): known without importing anything. fastconv's
 # modes are its algorithms.
 MODES = {
-    "numpy": {("conv2d", None): ("im2col",), ("gemm", None): ("blas",)},
-    "torch": {("conv2d", "forward"): (*IMAGES, "prepacked"), ("conv2d", None): IMAGES, ("gemm", None): ("mkl",)},
-    "onnxruntime": {("conv2d", "forward"): ("session",), ("gemm", None): ("session",)},
+    "numpy": {("conv2d", None): ("im2col",), ("gemm", None): ("blas",), ("activation", None): ("ufuncs",)},
+    "torch": {
+        ("conv2d", "forward"): (*IMAGES, "prepacked"),
+        ("conv2d", None): IMAGES,
+        ("gemm", None): ("mkl",),
+        ("pool2d", None): IMAGES,
+        ("activation", None): ("aten",),
+        ("recurrent", None): ("layer",),
+    },
+    "onnxruntime": {
+        ("conv2d", "forward"): ("session",),
+        ("gemm", None): ("session",),
+        ("pool2d", "max"): ("session",),
+        ("pool2d", "avg"): ("session",),
+        ("activation", None): ("session",),
+        ("recurrent", "forward"): ("session",),
+    },
     "openvino": {("conv2d", "forward"): ("nchw", "nhwc"), ("gemm", None): ("model",)},
     "ncnn": {("conv2d", "forward"): ("net", "without_f6x6")},
 }

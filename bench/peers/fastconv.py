@@ -36,6 +36,41 @@ def gemm(size, operands):
     return lambda: ops.matmul(a, b, out=out)
 
 
+def pool2d(size, pass_, operands):
+    x = np.ascontiguousarray(operands["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    geometry = {"stride": size.stride, "padding": size.padding}
+    if pass_ == "max":
+        return lambda: ops.max_pool2d(x, size.kernel, **geometry)
+    if pass_ == "avg":
+        return lambda: ops.avg_pool2d(x, size.kernel, **geometry)
+    dy = operands["dy"]
+    if pass_ == "avg_backward":
+        return lambda: ops.avg_pool2d_backward(dy, x.shape, size.kernel, **geometry)
+    _, indices = ops.max_pool2d(x, size.kernel, **geometry, return_indices=True)
+    return lambda: ops.max_pool2d_backward(dy, indices, x.shape, size.kernel, **geometry)
+
+
+def recurrent(size, pass_, operands):
+    x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
+    if size.kind == "lstm":
+        if pass_ == "forward":
+            return lambda: ops.lstm(x, None, None, *weights)[0]
+
+        def training():
+            y, _, _, reserve = ops.lstm_forward(x, None, None, *weights)
+            return ops.lstm_backward(operands["dy"], None, None, x, None, None, y, reserve, *weights)[0]
+
+        return training
+    if pass_ == "forward":
+        return lambda: ops.gru(x, None, *weights)[0]
+
+    def training():
+        y, _, reserve = ops.gru_forward(x, None, *weights)
+        return ops.gru_backward(operands["dy"], None, x, None, y, reserve, *weights)[0]
+
+    return training
+
+
 def first_calls(task, operands, count=20):
     """Seconds of each of the first calls with these sizes, the plan included."""
     x, weight, times = operands["x"], operands["weight"], []
@@ -56,4 +91,9 @@ def configure(options):
 def prepare(task, mode, options, operands):
     if task.op == "conv2d":
         return conv2d(task.size, task.pass_, mode, operands), np.asarray
-    return gemm(task.size, operands), np.asarray
+    if task.op == "gemm":
+        return gemm(task.size, operands), np.asarray
+    if task.op == "activation":
+        function, x, out = getattr(ops, task.pass_), operands["x"], np.empty_like(operands["x"])
+        return lambda: function(x, out=out), np.asarray
+    return {"pool2d": pool2d, "recurrent": recurrent}[task.op](task.size, task.pass_, operands), np.asarray

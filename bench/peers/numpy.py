@@ -46,6 +46,18 @@ def conv2d(size, pass_, operands):
     return lambda: (columns(memory["x"], size) @ transposed).reshape(n, p, q, k).transpose(0, 3, 1, 2)
 
 
+def activation(name, x):
+    out = np.empty_like(x)
+    if name == "relu":
+        return lambda: np.maximum(x, 0, out=out)
+    if name == "tanh":
+        return lambda: np.tanh(x, out=out)
+    if name in ("sigmoid", "silu"):
+        scale = x if name == "silu" else np.float32(1)
+        return lambda: np.divide(scale, 1 + np.exp(-x), out=out)
+    raise Unsupported(f"NumPy has no function for {name}")
+
+
 def configure(options):
     """Nothing: its threads are set in the environment, before it is loaded."""
 
@@ -56,4 +68,6 @@ def prepare(task, mode, options, operands):
     if task.op == "gemm":
         a, b, out = operands["a"], operands["b"], np.empty((task.size.m, task.size.n), np.float32)
         return lambda: np.matmul(a, b, out=out), np.asarray
+    if task.op == "activation":
+        return activation(task.pass_, operands["x"]), np.asarray
     raise Unsupported(f"no {task.op}")

@@ -66,6 +66,25 @@ def conv2d_node(size):
     )
 
 
+# In which order onnx keeps the gates, by their place in PyTorch's: i, f, g, o and r, z, n.
+GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+
+
+def recurrent(size, operands, threads):
+    from onnx import helper
+
+    constants = {}
+    for part, name in (("ih", "w"), ("hh", "r")):
+        gates = operands[f"weight_{part}"].reshape(size.gates, size.hidden, -1)
+        constants[name] = gates[list(GATES[size.kind])].reshape(1, size.gates * size.hidden, -1)
+    settings = {"hidden_size": size.hidden} | ({"linear_before_reset": 1} if size.kind == "gru" else {})
+    node = helper.make_node(size.kind.upper(), ["x", "w", "r"], ["y"], **settings)
+    shape = (size.steps, 1, size.batch, size.hidden)
+    serialized = model(node, {"x": operands["x"].shape}, shape, constants)
+    call, fetch = bound(serialized, {"x": operands["x"]}, shape, threads)
+    return call, lambda value: fetch(value)[:, 0]
+
+
 def configure(options):
     """Nothing: threads belong to a session."""
 
@@ -85,4 +104,17 @@ def prepare(task, mode, options, operands):
         node, shape = helper.make_node("MatMul", ["a", "b"], ["y"]), (size.m, size.n)
         serialized = model(node, {"a": (size.m, size.k)}, shape, {"b": operands["b"]})
         return bound(serialized, {"a": operands["a"]}, shape, options["threads"])
-    raise Unsupported(f"no {task.op}")
+    if task.op == "pool2d":
+        node, pads = {"max": "MaxPool", "avg": "AveragePool"}[task.pass_], [size.padding] * 4
+        counting = {"count_include_pad": 1} if task.pass_ == "avg" else {}
+        window = {"kernel_shape": [size.kernel] * 2, "strides": [size.stride] * 2, "pads": pads}
+        node = helper.make_node(node, ["x"], ["y"], **window, **counting)
+        serialized = model(node, {"x": size.x_shape}, size.y_shape, {})
+        return bound(serialized, operands, size.y_shape, options["threads"])
+    if task.op == "activation":
+        node = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}.get(task.pass_)
+        if node is None:
+            raise Unsupported(f"operator set 17 has no {task.pass_}")
+        serialized = model(helper.make_node(node, ["x"], ["y"]), {"x": (size.count,)}, (size.count,), {})
+        return bound(serialized, operands, (size.count,), options["threads"])
+    return recurrent(size, operands, options["threads"])

@@ -48,6 +48,40 @@ def conv2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.convolution_backward(held["dy"], x, weight, bias, *rest)[index]
 
 
+def pool2d(size, pass_, mode, operands):
+    x, window = tensor(operands["x"], mode), (size.kernel, size.stride, size.padding)
+    if pass_ == "max":
+        return lambda: functional.max_pool2d(x, *window)
+    if pass_ == "avg":
+        return lambda: functional.avg_pool2d(x, *window)
+    dy, pairs = tensor(operands["dy"], mode), [(value, value) for value in window]
+    if pass_ == "avg_backward":
+        return lambda: torch.ops.aten.avg_pool2d_backward(dy, x, *pairs, False, True, None)
+    _, indices = torch.ops.aten.max_pool2d_with_indices(x, *pairs)
+    return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
+
+
+def recurrent(size, pass_, operands):
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
+    layer = kind(size.inputs, size.hidden, bias=False)
+    layer.load_state_dict({f"weight_{part}_l0": torch.from_numpy(operands[f"weight_{part}"]) for part in ("ih", "hh")})
+    x = torch.from_numpy(operands["x"])
+    if pass_ == "forward":
+        layer.eval()
+        return lambda: layer(x)[0]
+    x.requires_grad_(True)
+    dy = torch.from_numpy(operands["dy"])
+
+    def training():
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        with torch.enable_grad():
+            layer(x)[0].backward(dy)
+        return x.grad
+
+    return training
+
+
 def configure(options):
     torch.set_num_threads(options["threads"])
     torch.set_grad_enabled(False)
@@ -60,6 +94,12 @@ def prepare(task, mode, options, operands):
         a, b = (torch.from_numpy(operands[name]) for name in "ab")
         out = torch.empty(task.size.m, task.size.n)
         call = lambda: torch.mm(a, b, out=out)
+    elif task.op == "pool2d":
+        call = pool2d(task.size, task.pass_, mode, operands)
+    elif task.op == "activation":
+        x = torch.from_numpy(operands["x"])
+        function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
+        call = lambda: function(x)
     else:
-        raise Unsupported(f"no {task.op}")
-    return call, lambda result: result.numpy()
+        call = recurrent(task.size, task.pass_, operands)
+    return call, lambda result: result.detach().numpy()
