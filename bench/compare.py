@@ -30,7 +30,7 @@ def work(result):
     """The head of a result's table."""
     counted = f"{result.task.flops / 1e6:.1f} Mflop" if result.task.flops else f"{result.bytes / 1e6:.2f} MB"
     plural = "s" * (result.threads > 1)
-    peak = f"FMA peak {result.peak / 1e9:.1f} GFLOP/s"
+    peak = f"FMA peak {result.peak() / 1e9:.1f} GFLOP/s"
     return f"{result.task.name}, {result.threads} thread{plural}: {counted}, {peak}"
 
 
@@ -42,7 +42,7 @@ def table(result):
     for contender in sorted(result.times, key=result.best):
         times = sorted(result.times[contender])
         speed = result.speed(contender)
-        of_peak = f"{speed / result.peak:8.3f}" if result.task.flops else f"{'':8s}"
+        of_peak = f"{speed / result.peak(contender):8.3f}" if result.task.flops else f"{'':8s}"
         ratio = f"{speed / result.speed(rival):13.2f}" if rival else ""
         lines.append(
             f"  {contender!s:32s} {times[0] * 1e6:10.1f} {times[len(times) // 2] * 1e6:10.1f} {speed / 1e9:8.1f} "
@@ -65,9 +65,7 @@ def main(arguments=None):
     with race.Workers() as workers:
         for task in workloads.tasks_of(options.workloads, options.passes):
             racing = chosen(contenders(task.op, task.pass_, isas), options.only)
-            result = race.race(
-                workers, task, racing, options.threads, options.rounds, options.seconds, peak_isa=isas[0]
-            )
+            result = race.race(workers, task, racing, options.threads, options.rounds, options.seconds)
             print(table(result), flush=True)
 
 

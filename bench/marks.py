@@ -118,7 +118,7 @@ def judged(check, own, result):
     what = f"{check.layer} {check.pass_} {check.algorithm}"
     speed = result.speed(own) if own in result.times else None
     if check.of_peak is not None:
-        yield Line(check.row, what, speed and speed / result.peak, check.of_peak, "of peak")
+        yield Line(check.row, what, speed and speed / result.peak(own), check.of_peak, "of peak")
     for name, mark in check.over:
         rival = result.fastest(lambda contender, name=name: contender.library in RIVALS[name])
         if rival is None:
@@ -139,7 +139,7 @@ def run_check(workers, check, options):
         return [Line(check.row, f"{check.layer} {check.pass_}", None, check.of_peak, "", note="no such algorithm")]
 
     def once(rounds, seconds):
-        return race.race(workers, task, contenders, options.threads, rounds, seconds, options.isa)
+        return race.race(workers, task, contenders, options.threads, rounds, seconds)
 
     result = once(options.rounds, options.seconds)
     lines = list(judged(check, own, result))
@@ -164,7 +164,7 @@ def scaling(workers, options):
         for _ in range(2):
             for _, threads in itertools.product(range(3), best):
                 # Longer turns than elsewhere: threads may share a core for a while before they are spread.
-                result = race.race(workers, task, [own], threads, 4, 2 * options.seconds, options.isa)
+                result = race.race(workers, task, [own], threads, 4, 2 * options.seconds)
                 best[threads].append(result.best(own))
             ratio = min(best[1]) / min(best[2])
             if ratio >= 1.85:
@@ -211,7 +211,7 @@ def choice(workers, options):
         task = tasks.Task("conv2d", pass_, layer)
         result = None
         for rounds in (options.rounds, 2 * options.rounds):
-            again = race.race(workers, task, contenders, options.threads, rounds, options.seconds / 2, options.isa)
+            again = race.race(workers, task, contenders, options.threads, rounds, options.seconds / 2)
             result = again if result is None else result.merged(again)
             best = result.fastest(lambda contender: contender != auto)
             ratio = result.best(best) / result.best(auto)

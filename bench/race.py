@@ -35,13 +35,16 @@ class Contender(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a race found. times: {contender: seconds of every call}; peak: flops a second; skipped: {contender: why};
-    bytes: of the operands and the result, each moved once."""
+    """What a race found.
+
+    times: {contender: seconds of every call}. peaks: {instruction set: flops a second}. skipped: {contender: why}.
+    bytes: of the operands and the result, each moved once.
+    """
 
     task: tasks.Task
     threads: int
     times: dict
-    peak: float
+    peaks: dict
     skipped: dict
     versions: dict
     bytes: int
@@ -49,6 +52,10 @@ class Result(NamedTuple):
     @property
     def unit(self):
         return "GFLOP/s" if self.task.flops else "GB/s"
+
+    def peak(self, contender=None):
+        """The FMA peak of the contender's instruction set, the highest where it has none of its own."""
+        return self.peaks.get(contender and contender.isa, max(self.peaks.values()))
 
     def best(self, contender):
         """Seconds of the fastest call."""
@@ -65,7 +72,8 @@ class Result(NamedTuple):
     def merged(self, other):
         """This result with the times of another race at the same task added."""
         times = {c: self.times.get(c, []) + other.times.get(c, []) for c in self.times | other.times}
-        return self._replace(times=times, peak=max(self.peak, other.peak))
+        peaks = {isa: max(peak, other.peaks.get(isa, 0.0)) for isa, peak in self.peaks.items()}
+        return self._replace(times=times, peaks=peaks)
 
 
 class WorkerError(RuntimeError):
@@ -142,6 +150,10 @@ class Workers:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End all processes."""
         for worker in self.workers.values():
             worker.close()
         self.folder.cleanup()
@@ -176,7 +188,7 @@ def enter(workers, task, contender, threads, expected):
     return answer["key"], None
 
 
-def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=None):
+def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
     """Time the contenders at a task: a Result.
 
     seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
@@ -192,10 +204,12 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=
         if reason:
             skipped[contender] = reason
     running = [contender for contender in contenders if contender not in skipped]
-    times, peak = {contender: [] for contender in running}, 0.0
-    meter, options = workers.get("fastconv", threads), {"threads": threads, "isa": peak_isa}
+    times, meter = {contender: [] for contender in running}, workers.get("fastconv", threads)
+    peaks = dict.fromkeys([c.isa for c in running if c.library == "fastconv"] or [None], 0.0)
     for turn in range(rounds):
-        peak = max(peak, meter.ask(do="peak", options=options, seconds=0.015)["flops_per_second"])
+        for isa in peaks:
+            answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=0.015)
+            peaks[isa] = max(peaks[isa], answer["flops_per_second"])
         first = turn % max(1, len(running))
         for contender in running[first:] + running[:first]:
             worker = workers.get(contender.library, threads)
@@ -206,4 +220,4 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, peak_isa=
     for library in {contender.library for contender in times}:
         workers.get(library, threads).ask(do="forget")
     versions = {c.library: workers.get(c.library, threads).version for c in times}
-    return Result(task, threads, times, peak, skipped, versions, moved)
+    return Result(task, threads, times, peaks, skipped, versions, moved)

@@ -96,3 +96,30 @@ def tasks_of(names, passes=None):
         for size in sizes:
             for pass_ in passes.split(",") if passes else tasks.OPS[op].passes[:1]:
                 yield tasks.Task(op, pass_, size)
+
+
+def every(op, quick=False):
+    """All tasks of an op; quick: its first size alone."""
+    sizes = list(SIZES[op].values())[: 1 if quick else None]
+    return [tasks.Task(op, pass_, size) for size in sizes for pass_ in tasks.OPS[op].passes]
+
+
+def describe(op, name):
+    """A workload in a table: kernel/stride, channels, map, images."""
+    size = SIZES[op].get(name)
+    if size is None:
+        return name
+    if op == "conv2d":
+        kernel = f"{size.kernel[0]}x{size.kernel[1]}" + (f"/{size.stride[0]}" if size.stride[0] > 1 else "")
+        dilated = f", dilated {size.dilation[0]}" if size.dilation[0] > 1 else ""
+        if size.groups == size.c and size.groups > 1:
+            channels, groups = f"{size.c}", " depthwise"
+        else:
+            channels, groups = f"{size.c}-{size.k}", f", {size.groups} groups" if size.groups > 1 else ""
+        images = f", batch {size.n}" if size.n > 1 else ""
+        return f"{kernel}{groups}{dilated}, {channels}, {size.h}{images}"
+    if op == "gemm":
+        return f"{size.m} x {size.n} x {size.k}"
+    if op == "recurrent":
+        return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
+    return name.replace("_", " ")
