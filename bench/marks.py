@@ -59,6 +59,12 @@ class Line(NamedTuple):
         return self.measured >= self.mark if self.at_least else self.measured <= self.mark
 
 
+def _wanted(options, names):
+    """Of (name, ...) or names, those that --layers leaves."""
+    only = options.layers.split(",") if options.layers else None
+    return [name for name in names if only is None or (name if isinstance(name, str) else name[0]) in only]
+
+
 def _stage_layers():
     for stage in STAGES:
         for kind in ("1x1", "reduce", "expand", "3x3"):
@@ -158,7 +164,7 @@ SCALING += [(f"resnet50_conv{stage}_3x3", pass_) for stage in STAGES for pass_ i
 def scaling(workers, options):
     """Two threads over one: each in a process of its own, turn by turn."""
     own = race.Contender("fastconv", "auto", options.isa)
-    for name, pass_ in SCALING:
+    for name, pass_ in _wanted(options, SCALING):
         task = tasks.Task("conv2d", pass_, workloads.CONVOLUTIONS[name])
         best, ratio = {1: [], 2: []}, 0.0
         for _ in range(2):
@@ -207,8 +213,9 @@ def choice(workers, options):
     names = [name for name in _native.CONV2D_ALGORITHMS if name not in ("winograd_6x6",)]  # on request only
     contenders = [race.Contender("fastconv", name, options.isa) for name in names]
     auto = race.Contender("fastconv", "auto", options.isa)
-    for layer, pass_ in itertools.product(workloads.NAMED + workloads.BORDERS, TRAINING):
-        task = tasks.Task("conv2d", pass_, layer)
+    layers = _wanted(options, [layer.name for layer in workloads.NAMED + workloads.BORDERS])
+    for name, pass_ in itertools.product(layers, TRAINING):
+        task = tasks.Task("conv2d", pass_, workloads.CONVOLUTIONS[name])
         result = None
         for rounds in (options.rounds, 2 * options.rounds):
             again = race.race(workers, task, contenders, options.threads, rounds, options.seconds / 2)
@@ -218,7 +225,7 @@ def choice(workers, options):
             if ratio >= 0.95:
                 break
         note = f"best is {best.mode}"
-        yield Line("auto", f"{layer.name} {pass_}", ratio, 0.95, "x best forced", note=note)
+        yield Line("auto", f"{name} {pass_}", ratio, 0.95, "x best forced", note=note)
 
 
 SPECIAL = {"two threads": scaling, "first call": first_call, "scratch": scratch, "auto": choice}
@@ -237,7 +244,7 @@ def lines(workers, options):
         if row in SPECIAL:
             yield from SPECIAL[row](workers, options)
         for check in every:
-            if check.row == row and (not options.layers or check.layer in options.layers.split(",")):
+            if check.row == row and _wanted(options, [check.layer]):
                 yield from run_check(workers, check, options)
 
 

@@ -1,12 +1,15 @@
 """What runs leave behind: a record for each task and contender, from a race, a pytest-benchmark file or a digest.
 
-A digest (what docs/bench keeps) is JSON {"machine": {...}, "keys": [...], "records": [[...], ...]}: the numbers that the
-README's tables and the pictures are made of, a line a record.
+A digest (what docs/bench keeps) is JSON {"machine": {...}, "keys": [...], "records": [[...], ...]}, a line a record:
+the numbers that the README's tables and the pictures are made of.
 """
 
 import json
 import platform
+import time
 from typing import NamedTuple
+
+import numpy as np
 
 from fastconv import runtime
 
@@ -80,6 +83,20 @@ def rows(records):
     return found
 
 
+def copy_bandwidth(size, repeats=20):
+    """Bytes a second read and written by a copy between two arrays of `size` in all: one thread, best of many."""
+    number, unit = size.split()
+    count = int(number) * {"KB": 1 << 10, "MB": 1 << 20}[unit] // 8
+    source, target, best = np.ones(count, np.float32), np.zeros(count, np.float32), float("inf")
+    inner = max(1, (1 << 22) // count)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(inner):
+            np.copyto(target, source)
+        best = min(best, (time.perf_counter() - start) / inner)
+    return 8 * count / best
+
+
 def machine():
     """What a reader must know of the machine."""
     name = platform.processor() or platform.machine()
@@ -88,7 +105,14 @@ def machine():
             name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
     except OSError:
         pass
-    return {"cpu": name, "isa": runtime.isa(), "system": platform.system(), "python": platform.python_version()}
+    bandwidth = {size: copy_bandwidth(size) for size in ("64 MB", "256 KB")}
+    return {
+        "bandwidth": bandwidth,
+        "cpu": name,
+        "isa": runtime.isa(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
 
 
 def load(path):
