@@ -127,8 +127,8 @@ AWKWARD = (
     Conv("tall_map", 1, 9, 203, 2, 3, (3, 3), (1, 1), _pad(1, 1)),
 )
 
-# The 3 x 3, 1 x 1 and strided layers of ResNet-50 v1.5 (He et al. 2015), the named ones of the others.
-REAL = (
+# ResNet-50 v1.5 (He et al. 2015): its 3 x 3, 1 x 1 and strided layers.
+RESNET50 = (
     square("resnet50_stem", 1, 3, 224, 64, 7, 2, 3),
     square("resnet50_conv2_1x1", 1, 64, 56, 64, 1),
     square("resnet50_conv2_3x3", 1, 64, 56, 64, 3, 1, 1),
@@ -149,16 +149,73 @@ REAL = (
     square("resnet50_conv5_3x3", 1, 512, 7, 512, 3, 1, 1),
     square("resnet50_conv5_expand", 1, 512, 7, 2048, 1),
     square("resnet50_conv5_reduce", 1, 2048, 7, 512, 1),
+)
+
+# VGG-16 (Simonyan and Zisserman 2014).
+VGG16 = (
+    square("vgg16_conv1_1", 1, 3, 224, 64, 3, 1, 1),
+    square("vgg16_conv1_2", 1, 64, 224, 64, 3, 1, 1),
+    square("vgg16_conv2_1", 1, 64, 112, 128, 3, 1, 1),
+    square("vgg16_conv2_2", 1, 128, 112, 128, 3, 1, 1),
+    square("vgg16_conv3_1", 1, 128, 56, 256, 3, 1, 1),
     square("vgg16_conv3_2", 1, 256, 56, 256, 3, 1, 1),
+    square("vgg16_conv4_1", 1, 256, 28, 512, 3, 1, 1),
+    square("vgg16_conv4_2", 1, 512, 28, 512, 3, 1, 1),
+    square("vgg16_conv5", 1, 512, 14, 512, 3, 1, 1),
+)
+
+# AlexNet: the two towers of 2012, then the single one of 2014 ("tower"), which libraries ship.
+ALEXNET = (
     square("alexnet_conv1", 1, 3, 227, 96, 11, 4),
     square("alexnet_conv2", 1, 96, 27, 256, 5, 1, 2, 2),
-    square("mobilenet_depthwise_s1", 1, 512, 14, 512, 3, 1, 1, 512),
+    square("alexnet_tower_conv1", 1, 3, 224, 64, 11, 4, 2),
+    square("alexnet_tower_conv2", 1, 64, 27, 192, 5, 1, 2),
+    square("alexnet_tower_conv3", 1, 192, 13, 384, 3, 1, 1),
+    square("alexnet_tower_conv4", 1, 384, 13, 256, 3, 1, 1),
+    square("alexnet_tower_conv5", 1, 256, 13, 256, 3, 1, 1),
+)
+
+# MobileNet v1 (Howard et al. 2017), and a 5 x 5 depthwise layer of EfficientNet-B0.
+MOBILENET = (
+    square("mobilenet_stem", 1, 3, 224, 32, 3, 2, 1),
+    square("mobilenet_depthwise_32", 1, 32, 112, 32, 3, 1, 1, 32),
+    square("mobilenet_pointwise_32", 1, 32, 112, 64, 1),
     square("mobilenet_depthwise_s2", 1, 64, 112, 64, 3, 2, 1, 64),
+    square("mobilenet_depthwise_128", 1, 128, 56, 128, 3, 1, 1, 128),
+    square("mobilenet_pointwise_128", 1, 128, 56, 128, 1),
+    square("mobilenet_depthwise_256", 1, 256, 28, 256, 3, 1, 1, 256),
+    square("mobilenet_depthwise_256_s2", 1, 256, 28, 256, 3, 2, 1, 256),
+    square("mobilenet_depthwise_s1", 1, 512, 14, 512, 3, 1, 1, 512),
+    square("mobilenet_pointwise_512", 1, 512, 14, 512, 1),
+    square("mobilenet_depthwise_1024", 1, 1024, 7, 1024, 3, 1, 1, 1024),
+    square("mobilenet_pointwise_1024", 1, 1024, 7, 1024, 1),
+    square("efficientnet_depthwise_5x5", 1, 240, 28, 240, 5, 1, 2, 240),
+    square("efficientnet_depthwise_5x5_672", 1, 672, 14, 672, 5, 1, 2, 672),
+)
+
+# LeNet-5 (LeCun et al. 1998) and layers of few channels from networks for 32 x 32 images.
+LENET = (
     square("lenet_conv1", 8, 1, 28, 6, 5, 1, 2),
     square("lenet_conv2", 8, 6, 14, 16, 5),
+    square("lenet_conv1_batch_32", 32, 1, 28, 6, 5, 1, 2),
+    square("lenet_conv2_batch_32", 32, 6, 14, 16, 5),
+    square("cifar_stem_3x3", 32, 3, 32, 16, 3, 1, 1),
+    square("cifar_3x3_16", 32, 16, 32, 16, 3, 1, 1),
+    square("digits_3x3_8", 32, 8, 16, 8, 3, 1, 1),
+)
+
+# Layers that only one family of networks has: Inception v3, ResNeXt-50 32 x 4d and 32 x 8d, DeepLab.
+OTHERS = (
     Conv("inception_1x7", 1, 192, 17, 17, 192, (1, 7), (1, 1), _pad(0, 3)),
     Conv("inception_7x1", 1, 192, 17, 17, 192, (7, 1), (1, 1), _pad(3, 0)),
+    square("resnext_grouped_16", 1, 512, 14, 512, 3, 1, 1, 32),
+    square("resnext_grouped_32", 1, 1024, 14, 1024, 3, 1, 1, 32),
+    square("resnext_grouped_4", 1, 128, 56, 128, 3, 1, 1, 32),
+    Conv("deeplab_dilated", 1, 256, 28, 28, 256, (3, 3), (1, 1), _pad(2, 2), (2, 2)),
+    square("cifar_3x3_64", 32, 64, 32, 64, 3, 1, 1),
 )
+
+REAL = (*RESNET50, *VGG16, *ALEXNET, *MOBILENET, *LENET, *OTHERS)
 
 
 class Gemm(NamedTuple):
@@ -168,6 +225,10 @@ class Gemm(NamedTuple):
     m: int
     n: int
     k: int
+
+    @property
+    def multiply_adds(self):
+        return self.m * self.n * self.k
 
 
 AWKWARD_GEMMS = (
@@ -196,4 +257,70 @@ REAL_GEMMS = (
     Gemm("square_1024", 1024, 1024, 1024),
     Gemm("bert_projection", 128, 768, 768),
     Gemm("tall_and_thin", 4096, 64, 64),
+)
+
+
+class Pool(NamedTuple):
+    """A pooling of x (n, c, h, w) with square windows."""
+
+    name: str
+    n: int
+    c: int
+    h: int
+    w: int
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    @property
+    def x_shape(self):
+        return (self.n, self.c, self.h, self.w)
+
+    @property
+    def y_shape(self):
+        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (self.h, self.w)]
+        return (self.n, self.c, *sides)
+
+
+REAL_POOLS = (
+    Pool("resnet50_pool", 1, 64, 112, 112, 3, 2, 1),
+    Pool("vgg16_pool1", 1, 64, 224, 224, 2, 2),
+    Pool("vgg16_pool4_batch_8", 8, 512, 28, 28, 2, 2),
+    Pool("inception_pool_3x3", 1, 192, 35, 35, 3, 1, 1),
+)
+
+
+class Elementwise(NamedTuple):
+    """An array of `count` numbers."""
+
+    name: str
+    count: int
+
+
+REAL_ARRAYS = (Elementwise("in_cache_64k", 65536), Elementwise("in_memory_4m", 1 << 22))
+
+
+class Recurrent(NamedTuple):
+    """A recurrent layer of one direction over x (steps, batch, inputs)."""
+
+    name: str
+    kind: str
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+
+    @property
+    def gates(self):
+        return {"lstm": 4, "gru": 3}[self.kind]
+
+    @property
+    def multiply_adds(self):
+        return self.steps * self.batch * self.gates * self.hidden * (self.inputs + self.hidden)
+
+
+REAL_RECURRENT = tuple(
+    Recurrent(f"{kind}_{steps}_{batch}_{size}", kind, steps, batch, size, size)
+    for kind in ("lstm", "gru")
+    for steps, batch, size in ((64, 1, 256), (64, 32, 256), (100, 64, 512))
 )

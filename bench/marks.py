@@ -1,0 +1,286 @@
+"""The speeds this package owes, checked in one run: what is measured, the mark, pass or fail.
+
+python -m bench.marks                          every row, one thread (about eight minutes)
+python -m bench.marks --isa avx2 --rows direct,winograd
+A row that misses its mark is run once more for twice as long, and the times of both runs count.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import race, tasks, workloads
+from bench.peers import MODES, modes
+from fastconv import _native, ops, runtime
+
+FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT = "forward", "backward_input", "backward_weight"
+TRAINING = (FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT)
+STAGES = (2, 3, 4, 5)
+# The other libraries a ratio is to: the fastest of them.
+RIVALS = {
+    "best peer": tuple(MODES),
+    "ncnn": ("ncnn",),
+    "best but ncnn": tuple(name for name in MODES if name != "ncnn"),
+    "torch": ("torch",),
+}
+
+
+class Check(NamedTuple):
+    """What one layer and pass owe: a share of the FMA peak, and ratios to the speed of other libraries."""
+
+    row: str
+    layer: str
+    pass_: str
+    algorithm: str = "auto"
+    of_peak: float | None = None
+    over: tuple = ()  # ((a key of RIVALS, least ratio), ...)
+
+
+class Line(NamedTuple):
+    """One measured value beside its mark. at_least: the value must not be less than the mark, else not more."""
+
+    row: str
+    what: str
+    measured: float | None
+    mark: float
+    unit: str
+    at_least: bool = True
+    note: str = ""
+
+    @property
+    def reached(self):
+        if self.measured is None:
+            return False
+        return self.measured >= self.mark if self.at_least else self.measured <= self.mark
+
+
+def _wanted(options, names):
+    """Of (name, ...) or names, those that --layers leaves."""
+    only = options.layers.split(",") if options.layers else None
+    return [name for name in names if only is None or (name if isinstance(name, str) else name[0]) in only]
+
+
+def _stage_layers():
+    for stage in STAGES:
+        for kind in ("1x1", "reduce", "expand", "3x3"):
+            name = f"resnet50_conv{stage}_{kind}"
+            if name in workloads.CONVOLUTIONS:
+                yield name, 0.90 if stage == 5 else 0.95
+    yield "alexnet_tower_conv2", 0.95
+    for stage in (3, 4, 5):
+        yield f"resnet50_conv{stage}_3x3_s2", 0.90 if stage == 5 else 0.93
+
+
+WINOGRAD_LAYERS = ("resnet50_conv2_3x3", "resnet50_conv3_3x3", "resnet50_conv4_3x3", "vgg16_conv2_1")
+DEPTHWISE_LAYERS = ("mobilenet_depthwise_32", "mobilenet_depthwise_s2", "mobilenet_depthwise_128")
+DEPTHWISE_LAYERS += ("mobilenet_depthwise_s1", "efficientnet_depthwise_5x5", "efficientnet_depthwise_5x5_672")
+SMALL_LAYERS = ("lenet_conv1_batch_32", "lenet_conv2_batch_32", "cifar_stem_3x3", "cifar_3x3_16", "digits_3x3_8")
+OTHER_LAYERS = ("resnext_grouped_16", "resnext_grouped_32", "deeplab_dilated", "inception_1x7", "inception_7x1")
+OTHER_LAYERS += tuple(f"resnet50_conv{stage}_shortcut_s2" for stage in (3, 4, 5))
+BACKWARD_LAYERS = ("resnet50_conv2_expand", "resnet50_conv3_reduce", "resnet50_conv4_expand", "resnet50_conv5_reduce")
+BACKWARD_LAYERS += ("resnet50_conv3_3x3_s2", "resnet50_conv4_3x3_s2", "resnet50_conv4_shortcut_s2")
+
+
+def _winograd_checks():
+    for name in [*WINOGRAD_LAYERS, *(f"{name}_n16" for name in WINOGRAD_LAYERS)]:
+        over = (("ncnn", 1.2), ("best but ncnn", 2.3))
+        yield Check("winograd", name, FORWARD, "winograd", 2.3, over)
+
+
+def _backward_weight_checks():
+    for stage in STAGES:
+        yield Check("backward weight direct", f"resnet50_conv{stage}_3x3", BACKWARD_WEIGHT, "direct", 0.90)
+    over = (("torch", 3.0),)
+    for stage in (2, 3, 4):
+        name = f"resnet50_conv{stage}_3x3"
+        yield Check("backward weight winograd", name, BACKWARD_WEIGHT, "winograd", 2.0, over)
+    for stage in STAGES:
+        name = f"resnet50_conv{stage}_3x3_n4"
+        yield Check("backward weight winograd", name, BACKWARD_WEIGHT, "winograd", 1.7 if stage == 5 else 2.0, over)
+
+
+def checks():
+    """Every mark that a race at one layer decides."""
+    yield from (Check("direct", name, FORWARD, "direct", mark) for name, mark in _stage_layers())
+    yield Check("stem", "resnet50_stem", FORWARD, "auto", 0.85, (("best peer", 1.0),))
+    yield from _winograd_checks()
+    for name in WINOGRAD_LAYERS:
+        yield Check("backward input", name, BACKWARD_INPUT, "winograd", 2.2)
+    yield from (Check("backward input", name, BACKWARD_INPUT, "auto", 0.90) for name in BACKWARD_LAYERS)
+    yield from _backward_weight_checks()
+    for row, layers in (("depthwise", DEPTHWISE_LAYERS), ("small channels", SMALL_LAYERS)):
+        for name, pass_ in itertools.product(layers, TRAINING):
+            yield Check(row, name, pass_, "auto", None, (("best peer", 2.0),))
+    yield from (Check("grouped", name, FORWARD, "auto", 0.85) for name in OTHER_LAYERS)
+
+
+def judged(check, own, result):
+    """The lines of a check, from the race."""
+    what = f"{check.layer} {check.pass_} {check.algorithm}"
+    speed = result.speed(own) if own in result.times else None
+    if check.of_peak is not None:
+        yield Line(check.row, what, speed and speed / result.peak(own), check.of_peak, "of peak")
+    for name, mark in check.over:
+        rival = result.fastest(lambda contender, name=name: contender.library in RIVALS[name])
+        if rival is None:
+            continue
+        ratio = speed and speed / result.speed(rival)
+        note = f"{result.speed(rival) / 1e9:.1f} GFLOP/s by {rival}"
+        yield Line(check.row, what, ratio, mark, f"x {name}", note=note)
+
+
+def run_check(workers, check, options):
+    task = tasks.Task("conv2d", check.pass_, workloads.CONVOLUTIONS[check.layer])
+    own = race.Contender("fastconv", check.algorithm, options.isa)
+    contenders = [own] if check.algorithm in _native.CONV2D_ALGORITHMS else []
+    if check.over:
+        names = {library for name, _ in check.over for library in RIVALS[name]} - {"numpy"}
+        contenders += [race.Contender(name, mode) for name in names for mode in modes(name, "conv2d", check.pass_)]
+    if own not in contenders:
+        return [Line(check.row, f"{check.layer} {check.pass_}", None, check.of_peak, "", note="no such algorithm")]
+
+    def once(rounds, seconds):
+        return race.race(workers, task, contenders, options.threads, rounds, seconds)
+
+    result = once(options.rounds, options.seconds)
+    lines = list(judged(check, own, result))
+    if not all(line.reached for line in lines):
+        result = result.merged(once(2 * options.rounds, options.seconds))
+        lines = list(judged(check, own, result))
+    return lines
+
+
+# ------------------------------------------------------------------------------------- rows that are no single race
+
+SCALING = [("resnet50_stem", FORWARD), ("resnet50_conv4_expand", FORWARD), ("vgg16_conv2_1", FORWARD)]
+SCALING += [(f"resnet50_conv{stage}_3x3", pass_) for stage in STAGES for pass_ in TRAINING]
+
+
+def scaling(workers, options):
+    """Two threads over one: each in a process of its own, turn by turn."""
+    own = race.Contender("fastconv", "auto", options.isa)
+    for name, pass_ in _wanted(options, SCALING):
+        task = tasks.Task("conv2d", pass_, workloads.CONVOLUTIONS[name])
+        best, ratio = {1: [], 2: []}, 0.0
+        for _ in range(2):
+            for _, threads in itertools.product(range(3), best):
+                # Longer turns than elsewhere: threads may share a core for a while before they are spread.
+                result = race.race(workers, task, [own], threads, 4, 2 * options.seconds)
+                best[threads].append(result.best(own))
+            ratio = min(best[1]) / min(best[2])
+            if ratio >= 1.85:
+                break
+        yield Line("two threads", f"{name} {pass_}", ratio, 1.85, "x one thread")
+
+
+def first_call(workers, options):
+    """A call in a new process, and a new geometry in a warm one, beside the calls after it."""
+    for name in ("lenet_conv1", "resnet50_conv4_expand", "resnet50_conv4_3x3"):
+        task = tasks.Task("conv2d", "forward_unpacked", workloads.CONVOLUTIONS[name])
+        extra = []
+        for _ in range(5):
+            with race.Workers() as fresh:
+                worker = fresh.get("fastconv", options.threads)
+                settings = {"threads": options.threads, "isa": options.isa}
+                extra.append(worker.ask(do="first", task=task.dumps(), options=settings)["extra"])
+        yield Line("first call", f"{name}, new process", np.median(extra) * 1e6, 100, "us more", at_least=False)
+
+
+def scratch(workers, options):
+    """Workspace and packed weights of 9x9 over 64 channels of 224 x 224, and of the largest named layers."""
+    wide = workloads.shapes.square("9x9_64_224", 1, 64, 224, 64, 9, 1, 4)
+    layers = [wide, *(workloads.CONVOLUTIONS[name] for name in ("vgg16_conv1_2", "vgg16_conv4_2"))]
+    for layer, algorithm in itertools.product(layers, _native.CONV2D_ALGORITHMS):
+        try:
+            plan = ops.conv2d_plan(layer.x_shape, layer.weight_shape, **layer.geometry, algorithm=algorithm)
+        except ValueError:
+            continue
+        with runtime.options(isa=options.isa, num_threads=2):
+            context = runtime.context()
+        packed = plan.pack(np.zeros(layer.weight_shape, np.float32), context).nbytes
+        sizes = [plan.workspace_bytes(i, context) + (packed if i == 0 else 0) for i in range(3)]
+        note = "two threads, largest of the passes"
+        yield Line("scratch", f"{layer.name} {algorithm}", max(sizes) / 1e6, 64, "MB", at_least=False, note=note)
+
+
+def choice(workers, options):
+    """What "auto" picks, beside the best forced algorithm."""
+    names = [name for name in _native.CONV2D_ALGORITHMS if name not in ("winograd_6x6",)]  # on request only
+    contenders = [race.Contender("fastconv", name, options.isa) for name in names]
+    auto = race.Contender("fastconv", "auto", options.isa)
+    layers = _wanted(options, [layer.name for layer in workloads.NAMED + workloads.BORDERS])
+    for name, pass_ in itertools.product(layers, TRAINING):
+        task = tasks.Task("conv2d", pass_, workloads.CONVOLUTIONS[name])
+        result = None
+        for rounds in (options.rounds, 2 * options.rounds):
+            again = race.race(workers, task, contenders, options.threads, rounds, options.seconds / 2)
+            result = again if result is None else result.merged(again)
+            best = result.fastest(lambda contender: contender != auto)
+            ratio = result.best(best) / result.best(auto)
+            if ratio >= 0.95:
+                break
+        note = f"best is {best.mode}"
+        yield Line("auto", f"{name} {pass_}", ratio, 0.95, "x best forced", note=note)
+
+
+SPECIAL = {"two threads": scaling, "first call": first_call, "scratch": scratch, "auto": choice}
+
+
+def lines(workers, options):
+    """Every line, as it is measured."""
+    every = list(checks())
+    rows = [*dict.fromkeys(check.row for check in every), *SPECIAL]
+    wanted = options.rows.split(",") if options.rows else rows
+    if unknown := set(wanted) - set(rows):
+        raise SystemExit(f"--rows: {', '.join(sorted(unknown))}: must be of {', '.join(rows)}")
+    for row in rows:
+        if row not in wanted:
+            continue
+        if row in SPECIAL:
+            yield from SPECIAL[row](workers, options)
+        for check in every:
+            if check.row == row and _wanted(options, [check.layer]):
+                yield from run_check(workers, check, options)
+
+
+def text(line):
+    measured = "none" if line.measured is None else f"{line.measured:.3f}"[:7]
+    sign = ">=" if line.at_least else "<="
+    verdict = "ok" if line.reached else "MISSED"
+    return (
+        f"{line.row:24s} {line.what:52s} {measured:>8s} {sign} {line.mark:<6g} {line.unit:16s} {verdict:7s}{line.note}"
+    )
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m bench.marks", description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", default=None, help="comma-separated")
+    parser.add_argument("--layers", default=None, help="only these layers, comma-separated")
+    parser.add_argument("--isa", default=None, help="fastconv's instruction set (other libraries keep their best)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=0.03, help="a turn of one contender in a round")
+    parser.add_argument("--json", default=None, help="a file for all lines")
+    options = parser.parse_args(arguments)
+    start, found = time.perf_counter(), []
+    with race.Workers() as workers:
+        for line in lines(workers, options):
+            found.append(line)
+            print(text(line), flush=True)
+    missed = [line for line in found if not line.reached]
+    print(f"\n{len(found) - len(missed)} of {len(found)} marks reached in {time.perf_counter() - start:.0f} s")
+    for line in missed:
+        print(text(line))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump([line._asdict() | {"reached": bool(line.reached)} for line in found], file, indent=1)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The libraries that are timed, a module each. A module offers
+
+    VERSION                     text
+    configure(options)          makes "threads" (and for fastconv "isa") hold for the calls that follow
+    prepare(task, mode, options, operands) -> (call, fetch)
+                                call() runs the task once; fetch(call()) is its result as a float32 NumPy array in
+                                fastconv's shape. Raises Unsupported with the reason.
+
+and is imported only in a process of its own (bench/worker.py), with its threads set before.
+"""
+
+IMAGES = ("nchw", "channels_last")
+# The modes of the other libraries, by op and pass (None: every pass): known without importing anything. fastconv's
+# modes are its algorithms.
+MODES = {
+    "numpy": {("conv2d", None): ("im2col",), ("gemm", None): ("blas",), ("activation", None): ("ufuncs",)},
+    "torch": {
+        ("conv2d", "forward"): (*IMAGES, "prepacked"),
+        ("conv2d", None): IMAGES,
+        ("gemm", None): ("mkl",),
+        ("pool2d", None): IMAGES,
+        ("activation", None): ("aten",),
+        ("recurrent", None): ("layer",),
+    },
+    "onnxruntime": {
+        ("conv2d", "forward"): ("session",),
+        ("gemm", None): ("session",),
+        ("pool2d", "max"): ("session",),
+        ("pool2d", "avg"): ("session",),
+        ("activation", None): ("session",),
+        ("recurrent", "forward"): ("session",),
+    },
+    "openvino": {("conv2d", "forward"): ("nchw", "nhwc"), ("gemm", None): ("model",)},
+    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6")},
+}
+LIBRARIES = ("fastconv", *MODES)
+
+
+def modes(library, op, pass_):
+    """The ways another library has of doing a task of this kind; none: it cannot."""
+    return MODES[library].get((op, pass_)) or MODES[library].get((op, None), ())
+
+
+class Unsupported(Exception):
+    """The library has no way of doing this task; the text says why."""

@@ -1,0 +1,99 @@
+"""fastconv itself, timed like the others. A mode is an algorithm: "auto" or a forced one."""
+
+import time
+
+import numpy as np
+
+import fastconv
+from bench.peers import Unsupported
+from fastconv import ops, runtime
+
+VERSION = fastconv.__version__
+BEST_ISA = runtime.isa()
+
+
+def conv2d(size, pass_, algorithm, operands):
+    geometry = size.geometry | {"algorithm": algorithm}
+    try:
+        plan = ops.conv2d_plan(size.x_shape, size.weight_shape, **geometry)
+    except ValueError as error:
+        raise Unsupported(str(error)) from None
+    if pass_ == "backward_input":
+        dy, weight = operands["dy"], operands["weight"]
+        return lambda: ops.conv2d_backward_input(dy, weight, size.x_shape, **geometry)
+    if pass_ == "backward_weight":
+        dy, x = operands["dy"], operands["x"]
+        return lambda: ops.conv2d_backward_weight(dy, x, size.weight_shape, **geometry)[0]
+    x, weight = operands["x"], operands["weight"]
+    if pass_ == "forward":
+        weight = plan.pack(weight, runtime.context())
+    y = ops.conv2d(x, weight, **geometry)
+    return lambda: ops.conv2d(x, weight, out=y, **geometry)
+
+
+def gemm(size, operands):
+    a, b, out = operands["a"], operands["b"], np.empty((size.m, size.n), np.float32)
+    return lambda: ops.matmul(a, b, out=out)
+
+
+def pool2d(size, pass_, operands):
+    x = np.ascontiguousarray(operands["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    geometry = {"stride": size.stride, "padding": size.padding}
+    if pass_ == "max":
+        return lambda: ops.max_pool2d(x, size.kernel, **geometry)
+    if pass_ == "avg":
+        return lambda: ops.avg_pool2d(x, size.kernel, **geometry)
+    dy = operands["dy"]
+    if pass_ == "avg_backward":
+        return lambda: ops.avg_pool2d_backward(dy, x.shape, size.kernel, **geometry)
+    _, indices = ops.max_pool2d(x, size.kernel, **geometry, return_indices=True)
+    return lambda: ops.max_pool2d_backward(dy, indices, x.shape, size.kernel, **geometry)
+
+
+def recurrent(size, pass_, operands):
+    x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
+    if size.kind == "lstm":
+        if pass_ == "forward":
+            return lambda: ops.lstm(x, None, None, *weights)[0]
+
+        def training():
+            y, _, _, reserve = ops.lstm_forward(x, None, None, *weights)
+            return ops.lstm_backward(operands["dy"], None, None, x, None, None, y, reserve, *weights)[0]
+
+        return training
+    if pass_ == "forward":
+        return lambda: ops.gru(x, None, *weights)[0]
+
+    def training():
+        y, _, reserve = ops.gru_forward(x, None, *weights)
+        return ops.gru_backward(operands["dy"], None, x, None, y, reserve, *weights)[0]
+
+    return training
+
+
+def first_calls(task, operands, count=20):
+    """Seconds of each of the first calls with these sizes, the plan included."""
+    x, weight, times = operands["x"], operands["weight"], []
+    n, k, p, q = task.size.y_shape
+    y = np.ones((n, p, q, k), np.float32).transpose(0, 3, 1, 2)  # written once: no fresh pages are met
+    for _ in range(count):
+        start = time.perf_counter()
+        ops.conv2d(x, weight, out=y, **task.size.geometry)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def configure(options):
+    runtime.set_num_threads(options["threads"])
+    runtime.set_isa(options.get("isa") or BEST_ISA)
+
+
+def prepare(task, mode, options, operands):
+    if task.op == "conv2d":
+        return conv2d(task.size, task.pass_, mode, operands), np.asarray
+    if task.op == "gemm":
+        return gemm(task.size, operands), np.asarray
+    if task.op == "activation":
+        function, x, out = getattr(ops, task.pass_), operands["x"], np.empty_like(operands["x"])
+        return lambda: function(x, out=out), np.asarray
+    return {"pool2d": pool2d, "recurrent": recurrent}[task.op](task.size, task.pass_, operands), np.asarray

@@ -1,0 +1,89 @@
+"""ncnn: a net of one layer, float32 throughout, its own choice of algorithm, images in its packed layout.
+
+It has no batch: images go through one after the other. Mode "net" is its own choice, which is often Winograd's F(6x6);
+"without_f6x6" has the accuracy of F(4x4), which is what fastconv chooses by itself.
+"""
+
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import ncnn
+import numpy as np
+
+from bench.peers import Unsupported
+from fastconv import _native
+
+LANES = 16 if "avx512" in _native.ISAS_DETECTED else 8 if "avx2" in _native.ISAS_DETECTED else 4
+VERSION = metadata.version("ncnn")
+
+
+def layer_line(size):
+    (top, bottom), (left, right) = size.padding
+    values = {
+        0: size.k,
+        1: size.kernel[1],
+        11: size.kernel[0],
+        2: size.dilation[1],
+        12: size.dilation[0],
+        3: size.stride[1],
+        13: size.stride[0],
+        4: left,
+        15: right,
+        14: top,
+        16: bottom,
+        6: int(np.prod(size.weight_shape)),
+    }
+    if size.groups > 1:
+        values[7] = size.groups
+    kind = "Convolution" if size.groups == 1 else "ConvolutionDepthWise"
+    return f"{kind} layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in sorted(values.items()))
+
+
+def loaded(size, weight, threads, mode):
+    net = ncnn.Net()
+    for name in dir(net.opt):  # half precision in any form
+        if name.startswith(("use_fp16", "use_bf16")):
+            setattr(net.opt, name, False)
+    net.opt.use_winograd63_convolution = mode == "net"
+    net.opt.num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        parameters, model = Path(folder, "layer.param"), Path(folder, "layer.bin")
+        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{layer_line(size)}\n")
+        model.write_bytes(b"\0\0\0\0" + np.ascontiguousarray(weight).tobytes())  # four zeros: float32 follows
+        if net.load_param(str(parameters)) or net.load_model(str(model)):
+            raise Unsupported("the net does not load")
+    return net
+
+
+def packed(image):
+    """One image (C, H, W) in the packed layout in which layers hand it to each other."""
+    for count in (16, 8, 4):
+        if count <= LANES and image.shape[0] % count == 0:
+            return ncnn.convert_packing(ncnn.Mat(image).clone(), count)
+    return ncnn.Mat(image).clone()
+
+
+def configure(options):
+    """Nothing: threads belong to a net."""
+
+
+def prepare(task, mode, options, operands):
+    if task.op != "conv2d" or task.pass_ != "forward":
+        raise Unsupported("inference of layers alone")
+    net = loaded(task.size, operands["weight"], options["threads"], mode)
+    images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]
+    as_it_is = 1  # extract's type: no conversion to the plain layout
+
+    def call():
+        results = []
+        for image in images:
+            extractor = net.create_extractor()
+            extractor.input("x", image)
+            results.append(extractor.extract("y", as_it_is)[1])
+        return results
+
+    def fetch(results):
+        return np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
+
+    return call, fetch

@@ -1,0 +1,73 @@
+"""What one writes without a library: im2col by sliding windows and NumPy's matrix product."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from bench.peers import Unsupported
+
+VERSION = np.__version__
+
+
+def columns(x, size):
+    """x (N, H, W, C) -> (N * P * Q, C * R * S), a copy."""
+    padded = np.pad(x, ((0, 0), *size.padding, (0, 0)))
+    extents = [(kernel - 1) * d + 1 for kernel, d in zip(size.kernel, size.dilation, strict=True)]
+    windows = sliding_window_view(padded, extents, (1, 2))
+    (sh, sw), (dh, dw) = size.stride, size.dilation
+    return windows[:, ::sh, ::sw, :, ::dh, ::dw].reshape(-1, size.c * size.kernel[0] * size.kernel[1])
+
+
+def unfolded_sum(dcolumns, size):
+    """The adjoint of columns: (N * P * Q, C * R * S) -> (N, H, W, C)."""
+    n, _, p, q = size.y_shape
+    taps = dcolumns.reshape(n, p, q, size.c, *size.kernel)
+    (top, bottom), (left, right) = size.padding
+    dx = np.zeros((n, size.h + top + bottom, size.w + left + right, size.c), np.float32)
+    (sh, sw), (dh, dw) = size.stride, size.dilation
+    for r in range(size.kernel[0]):
+        for s in range(size.kernel[1]):
+            dx[:, r * dh : r * dh + p * sh : sh, s * dw : s * dw + q * sw : sw] += taps[..., r, s]
+    return dx[:, top : top + size.h, left : left + size.w]
+
+
+def conv2d(size, pass_, operands):
+    if size.groups != 1:
+        raise Unsupported("one matrix product has no groups")
+    n, k, p, q = size.y_shape
+    memory = {name: value.transpose(0, 2, 3, 1) for name, value in operands.items() if name != "weight"}
+    if pass_ == "backward_weight":
+        dy = memory["dy"].reshape(-1, k)
+        return lambda: (dy.T @ columns(memory["x"], size)).reshape(size.weight_shape)
+    weight = operands["weight"].reshape(k, -1)
+    if pass_ == "backward_input":
+        dy = memory["dy"].reshape(-1, k)
+        return lambda: unfolded_sum(dy @ weight, size).transpose(0, 3, 1, 2)
+    transposed = np.ascontiguousarray(weight.T)
+    return lambda: (columns(memory["x"], size) @ transposed).reshape(n, p, q, k).transpose(0, 3, 1, 2)
+
+
+def activation(name, x):
+    out = np.empty_like(x)
+    if name == "relu":
+        return lambda: np.maximum(x, 0, out=out)
+    if name == "tanh":
+        return lambda: np.tanh(x, out=out)
+    if name in ("sigmoid", "silu"):
+        scale = x if name == "silu" else np.float32(1)
+        return lambda: np.divide(scale, 1 + np.exp(-x), out=out)
+    raise Unsupported(f"NumPy has no function for {name}")
+
+
+def configure(options):
+    """Nothing: its threads are set in the environment, before it is loaded."""
+
+
+def prepare(task, mode, options, operands):
+    if task.op == "conv2d":
+        return conv2d(task.size, task.pass_, operands), np.asarray
+    if task.op == "gemm":
+        a, b, out = operands["a"], operands["b"], np.empty((task.size.m, task.size.n), np.float32)
+        return lambda: np.matmul(a, b, out=out), np.asarray
+    if task.op == "activation":
+        return activation(task.pass_, operands["x"]), np.asarray
+    raise Unsupported(f"no {task.op}")

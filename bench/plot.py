@@ -1,0 +1,178 @@
+"""Pictures of a saved run: bars against the other libraries, and a roofline.
+
+python -m bench.plot docs/bench/x.json                two PNG files beside it: x_bars.png and x_roofline.png
+python -m bench.plot run.json --into docs/bench --isa avx2
+Needs matplotlib (the extra "plot").
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+from bench import records, report, workloads  # noqa: E402
+from bench.records import speed  # noqa: E402
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = {
+    "fastconv": "#0072B2",
+    "torch": "#E69F00",
+    "onnxruntime": "#009E73",
+    "openvino": "#CC79A7",
+    "ncnn": "#D55E00",
+    "numpy": "#999999",
+}
+LOSS = "#B00000"
+PASSES = {"forward": "forward", "backward_input": "gradient in the input", "backward_weight": "gradient in the weights"}
+
+
+def convolutions(found, isa):
+    """{pass: its rows}: one thread, the instruction set asked for, or else the first of the run."""
+    rows = [row for row in records.rows(found) if row.own and row.key[0] == "conv2d" and row.key[4] == 1]
+    isas = list(dict.fromkeys(row.key[3] for row in rows))
+    chosen = isa if isa in isas else isas[0]
+    return {pass_: [row for row in rows if row.key[2] == pass_ and row.key[3] == chosen] for pass_ in PASSES}
+
+
+def _bar(axes, place, record, height):
+    library = record["library"]
+    value = speed(record)
+    axes.barh(place, value, height, color=COLOURS[library], zorder=2)
+    return value
+
+
+def bars_of_pass(axes, rows, widest):
+    """A pass: for each layer fastconv above the best of the other libraries, and the ratio of the two."""
+    for place, row in enumerate(rows):
+        own = _bar(axes, place - 0.2, row.own, 0.36)
+        rival = _bar(axes, place + 0.2, row.rival, 0.36) if row.rival else 0
+        label = report.name(row.rival).replace("_", " ") if row.rival else ""
+        axes.text(rival + widest * 0.01, place + 0.21, label, va="center", fontsize=7, color="#444444")
+        if row.ratio:
+            lost = row.ratio < 1
+            axes.text(
+                own + widest * 0.01,
+                place - 0.2,
+                f"{row.ratio:.2f} x" + (" (behind)" if lost else ""),
+                va="center",
+                fontsize=8,
+                fontweight="bold",
+                color=LOSS if lost else COLOURS["fastconv"],
+            )
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, widest * 1.28)
+    axes.grid(axis="x", color="#DDDDDD", zorder=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def bars(found, isa, path):
+    """Three panels, a pass each."""
+    passes = convolutions(found, isa)
+    count = max(len(rows) for rows in passes.values())
+    figure, panels = pyplot.subplots(1, len(passes), figsize=(15, 1.6 + 0.47 * count), sharey=False)
+    peak = max(row.own["peak"] for rows in passes.values() for row in rows) / 1e9
+    used = {"fastconv"}
+    for axes, (pass_, rows) in zip(panels, passes.items(), strict=True):
+        widest = max(speed(record) for row in rows for record in (row.own, row.rival) if record)
+        bars_of_pass(axes, rows, max(widest, peak))
+        used |= {row.rival["library"] for row in rows if row.rival}
+        axes.axvline(peak, color="#333333", linewidth=1, linestyle="--", zorder=3)
+        axes.set_title(PASSES[pass_], fontsize=12, pad=18)
+        axes.text(peak, -0.65, "FMA peak", ha="center", va="bottom", fontsize=8, color="#333333")
+        axes.set_xlabel("GFLOP/s (operations of the direct algorithm)", fontsize=9)
+        labels = [workloads.describe("conv2d", row.key[1]) for row in rows] if axes is panels[0] else [""] * len(rows)
+        axes.set_yticks(range(len(rows)), labels, fontsize=9)
+    handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[library]) for library in COLOURS if library in used]
+    names = [report.NAMES.get(library, library) for library in COLOURS if library in used]
+    figure.legend(handles, names, loc="upper center", ncols=len(names), frameon=False, fontsize=10)
+    chosen = report.ISAS.get(passes["forward"][0].key[3], passes["forward"][0].key[3])
+    figure.text(
+        0.5,
+        0.005,
+        f"One thread, {chosen}. Upper bar: fastconv's own choice of algorithm; lower bar: the fastest other library.",
+        ha="center",
+        fontsize=9,
+        color="#444444",
+    )
+    figure.tight_layout(rect=(0, 0.02, 1, 0.96))
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _ceilings(axes, described, peak, low, high):
+    """The roofs: the FMA peak, and memory's and the cache's bandwidth as copies measured them in the run."""
+    axes.plot([low, high], [peak, peak], color="#333333", linewidth=1.5)
+    axes.text(high, peak * 1.03, f"FMA peak {peak:.0f} GFLOP/s", ha="right", va="bottom", fontsize=9)
+    labels = {"64 MB": "memory", "256 KB": "L2 cache"}
+    for size, bandwidth in described.get("bandwidth", {}).items():
+        end = peak * 1e9 / bandwidth
+        axes.plot([low, end], [low * bandwidth / 1e9, peak], color="#333333", linewidth=1, linestyle=":")
+        axes.text(
+            low * 1.08,
+            low * 1.15 * bandwidth / 1e9,
+            f"{labels.get(size, size)}, copy: {bandwidth / 1e9:.0f} GB/s",
+            rotation=38,
+            rotation_mode="anchor",
+            fontsize=8,
+            color="#333333",
+        )
+
+
+def roofline(described, found, isa, path):
+    """Forward passes: speed over operations a byte of x, weights and y, each moved once."""
+    rows = convolutions(found, isa)["forward"]
+    figure, axes = pyplot.subplots(figsize=(10, 6.5))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    intensities = [row.own["work"] / row.own["bytes"] for row in rows]
+    low, high = min(intensities) / 2, max(intensities) * 2
+    peak = max(row.own["peak"] for row in rows) / 1e9
+    _ceilings(axes, described, peak, low, high)
+    for place, (row, x) in enumerate(zip(rows, intensities, strict=True)):
+        own, rival = speed(row.own), speed(row.rival) if row.rival else None
+        if rival:
+            axes.plot([x, x], [own, rival], color="#BBBBBB", linewidth=1, zorder=1)
+            colour = COLOURS[row.rival["library"]]
+            axes.plot(x, rival, "o", color=colour, markerfacecolor="white", markersize=7, markeredgewidth=2)
+        axes.plot(x, own, "o", color=COLOURS["fastconv"], markersize=8)
+        axes.annotate(str(place + 1), (x, own), xytext=(7, -9), textcoords="offset points", fontsize=8)
+    key = "\n".join(f"{i + 1:2d}  {workloads.describe('conv2d', row.key[1])}" for i, row in enumerate(rows))
+    axes.text(1.02, 1.0, key, transform=axes.transAxes, va="top", fontsize=8.5, family="monospace", linespacing=1.5)
+    used = [library for library in COLOURS if library in {row.rival["library"] for row in rows if row.rival}]
+    handles = [pyplot.Line2D([], [], marker="o", linestyle="", color=COLOURS["fastconv"], markersize=8)]
+    handles += [
+        pyplot.Line2D([], [], marker="o", linestyle="", color=COLOURS[name], markerfacecolor="white", markeredgewidth=2)
+        for name in used
+    ]
+    names = ["fastconv", *(f"best other: {report.NAMES.get(name, name)}" for name in used)]
+    axes.legend(handles, names, loc="lower right", fontsize=9, frameon=False)
+    axes.set_xlim(low, high)
+    axes.set_xlabel("operations a byte (input, weights and output moved once)")
+    axes.set_ylabel("GFLOP/s (operations of the direct algorithm)")
+    axes.set_title(f"Convolution layers, forward, one thread, {report.ISAS.get(rows[0].key[3], rows[0].key[3])}")
+    axes.grid(color="#EEEEEE", which="both")
+    axes.set_axisbelow(True)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m bench.plot", description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+", help="digests, or what pytest bench --benchmark-json wrote")
+    parser.add_argument("--into", type=Path, default=None, help="folder (default: that of the first file)")
+    parser.add_argument("--isa", default=None, help="fastconv's (default: the first of the run)")
+    options = parser.parse_args(arguments)
+    described, found = records.load_all(options.files)
+    first = Path(options.files[0])
+    folder = options.into or first.parent
+    bars(found, options.isa, folder / f"{first.stem}_bars.png")
+    roofline(described, found, options.isa, folder / f"{first.stem}_roofline.png")
+
+
+if __name__ == "__main__":
+    main()

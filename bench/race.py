@@ -1,0 +1,223 @@
+"""Times several libraries at one task, each in a process of its own, turn by turn.
+
+A process whose turn it is not is stopped (SIGSTOP), so that no idle pool of threads spins beside the one being timed.
+In every round each contender runs for a short while, and the FMA peak is measured; the order rotates.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import tasks
+from bench.peers import LIBRARIES
+
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.worker import main; main(sys.argv[2])"
+HOPELESS = 3.0
+ROOT = str(Path(__file__).resolve().parent.parent)
+
+
+class Contender(NamedTuple):
+    """One way of doing a task: a library's mode; fastconv's modes are its algorithms."""
+
+    library: str
+    mode: str
+    isa: str | None = None
+
+    def __str__(self):
+        return f"{self.library}:{self.mode}" + (f":{self.isa}" if self.isa else "")
+
+
+class Result(NamedTuple):
+    """What a race found.
+
+    times: {contender: seconds of every call}. peaks: {instruction set: flops a second}. skipped: {contender: why}.
+    bytes: of the operands and the result, each moved once.
+    """
+
+    task: tasks.Task
+    threads: int
+    times: dict
+    peaks: dict
+    skipped: dict
+    versions: dict
+    bytes: int
+
+    @property
+    def unit(self):
+        return "GFLOP/s" if self.task.flops else "GB/s"
+
+    def peak(self, contender=None):
+        """The FMA peak of the contender's instruction set, the highest where it has none of its own."""
+        return self.peaks.get(contender and contender.isa, max(self.peaks.values()))
+
+    def best(self, contender):
+        """Seconds of the fastest call."""
+        return min(self.times[contender])
+
+    def speed(self, contender):
+        """Floating-point operations a second by the direct algorithm's count; bytes where the task counts none."""
+        return (self.task.flops or self.bytes) / self.best(contender)
+
+    def fastest(self, matches=lambda contender: contender.library != "fastconv"):
+        """The fastest of the contenders that match, of all other libraries unless told; None where there is none."""
+        return min(filter(matches, self.times), key=self.best, default=None)
+
+    def merged(self, other):
+        """This result with the times of another race at the same task added."""
+        times = {c: self.times.get(c, []) + other.times.get(c, []) for c in self.times | other.times}
+        peaks = {isa: max(peak, other.peaks.get(isa, 0.0)) for isa, peak in self.peaks.items()}
+        return self._replace(times=times, peaks=peaks)
+
+
+class WorkerError(RuntimeError):
+    """A worker died, or gave a wrong result."""
+
+
+class Worker:
+    """A library in a process of its own, stopped between its turns."""
+
+    def __init__(self, library, threads):
+        self.library = library
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "FASTCONV_NUM_THREADS": str(threads),
+            # Memory is not given back to the system between calls: for no library do fresh pages count.
+            "MALLOC_MMAP_THRESHOLD_": str(2**30),
+            "MALLOC_TRIM_THRESHOLD_": str(2**40),
+        }
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+        path = [entry for entry in sys.path if entry]
+        if ROOT not in path:
+            path.append(ROOT)
+        command = [sys.executable, "-c", START, json.dumps(path), library]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, env=environment, text=True
+        )
+        hello = self._read()
+        self.missing = hello.get("missing")
+        self.version = hello.get("version")
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number):
+        if self.process.poll() is None:
+            os.kill(self.process.pid, number)
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.said.seek(0)
+            tail = self.said.read().decode(errors="replace")[-2000:]
+            raise WorkerError(f"{self.library}: the process ended with {self.process.wait()}:\n{tail}")
+        return json.loads(line)
+
+    def ask(self, **command):
+        """The answer to one command; the process runs only as long as it takes."""
+        self._signal(signal.SIGCONT)
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            answer = self._read()
+        finally:
+            self._signal(signal.SIGSTOP)
+        if "failed" in answer:
+            raise WorkerError(f"{self.library}: {answer['failed']}")
+        return answer
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.said):
+            pipe.close()
+
+
+class Workers:
+    """The processes of a session, started when first asked for: one a library and number of threads."""
+
+    def __init__(self):
+        self.workers = {}
+        self.folder = tempfile.TemporaryDirectory()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End all processes."""
+        for worker in self.workers.values():
+            worker.close()
+        self.folder.cleanup()
+
+    def get(self, library, threads):
+        key = library, threads
+        if key not in self.workers:
+            self.workers[key] = Worker(library, threads)
+        return self.workers[key]
+
+    def installed(self, threads=1):
+        """The libraries there are."""
+        return [library for library in LIBRARIES if not self.get(library, threads).missing]
+
+
+def enter(workers, task, contender, threads, expected):
+    """(key, None) of a contender whose result is right, or (None, why it does not run)."""
+    worker = workers.get(contender.library, threads)
+    if worker.missing:
+        return None, f"not installed ({worker.missing})"
+    options = {"threads": threads, "isa": contender.isa}
+    try:
+        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
+        if "unsupported" in answer:
+            return None, answer["unsupported"]
+        if answer["error"] > 0 and answer["error"] > task.allowed(task.operands(), np.load(expected)):
+            raise WorkerError(f"{contender}, {task.name}: the result is wrong by {answer['error']}")
+    except WorkerError as error:
+        if contender.library == "fastconv":
+            raise
+        return None, f"FAILED: {str(error).splitlines()[0]}"  # its own affair: the others are still compared
+    return answer["key"], None
+
+
+def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
+    """Time the contenders at a task: a Result.
+
+    seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
+    two rounds runs no more.
+    """
+    expected, operands = str(Path(workers.folder.name, "expected.npy")), task.operands()
+    right = task.expected(operands)
+    np.save(expected, right)
+    moved = sum(array.nbytes for array in (*operands.values(), right))
+    keys, skipped = {}, {}
+    for contender in contenders:
+        keys[contender], reason = enter(workers, task, contender, threads, expected)
+        if reason:
+            skipped[contender] = reason
+    running = [contender for contender in contenders if contender not in skipped]
+    times, meter = {contender: [] for contender in running}, workers.get("fastconv", threads)
+    peaks = dict.fromkeys([c.isa for c in running if c.library == "fastconv"] or [None], 0.0)
+    for turn in range(rounds):
+        for isa in peaks:
+            answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=0.015)
+            peaks[isa] = max(peaks[isa], answer["flops_per_second"])
+        first = turn % max(1, len(running))
+        for contender in running[first:] + running[:first]:
+            worker = workers.get(contender.library, threads)
+            times[contender] += worker.ask(do="time", key=keys[contender], seconds=seconds)["times"]
+        if turn == 1:
+            fastest = min(min(values) for values in times.values())
+            running = [contender for contender in running if min(times[contender]) < HOPELESS * fastest]
+    for library in {contender.library for contender in times}:
+        workers.get(library, threads).ask(do="forget")
+    versions = {c.library: workers.get(c.library, threads).version for c in times}
+    return Result(task, threads, times, peaks, skipped, versions, moved)

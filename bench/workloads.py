@@ -1,0 +1,125 @@
+"""The problem sizes that are timed, in named sets: shapes of tests/shapes.py, some of them with more images."""
+
+from bench import tasks  # makes the tests' shapes importable
+
+import shapes  # noqa: E402  isort: skip
+
+
+def batch(layer, n):
+    """The layer on n images."""
+    return layer._replace(n=n, name=f"{layer.name}_n{n}")
+
+
+CONVOLUTIONS = {layer.name: layer for layer in shapes.REAL}
+THREE_BY_THREE = [CONVOLUTIONS[f"resnet50_conv{stage}_3x3"] for stage in (2, 3, 4, 5)]
+BATCHES = [batch(layer, n) for n in (4, 16, 32) for layer in THREE_BY_THREE]
+BATCHES.append(batch(CONVOLUTIONS["vgg16_conv2_1"], 16))
+CONVOLUTIONS |= {layer.name: layer for layer in BATCHES}
+
+
+def _named(*names):
+    return [CONVOLUTIONS[name] for name in names]
+
+
+# The layers of the published comparison: one of each kind.
+NAMED = _named(
+    "resnet50_stem",
+    "resnet50_conv2_expand",
+    "resnet50_conv2_3x3",
+    "resnet50_conv3_3x3",
+    "resnet50_conv4_3x3",
+    "resnet50_conv5_3x3",
+    "resnet50_conv3_3x3_s2",
+    "vgg16_conv2_1",
+    "vgg16_conv1_2",
+    "alexnet_tower_conv2",
+    "mobilenet_depthwise_32",
+    "mobilenet_depthwise_s1",
+    "mobilenet_pointwise_512",
+    "lenet_conv1_batch_32",
+    "cifar_3x3_64",
+)
+# Layers near the borders between algorithms, where a rule may choose wrongly.
+BORDERS = _named(
+    "resnet50_conv5_3x3_n4",
+    "resnet50_conv4_3x3_n16",
+    "vgg16_conv5",
+    "alexnet_tower_conv4",
+    "cifar_3x3_16",
+    "cifar_stem_3x3",
+    "resnet50_conv3_shortcut_s2",
+    "resnext_grouped_32",
+)
+QUICK = _named("resnet50_conv3_3x3", "resnet50_conv4_expand", "mobilenet_depthwise_s1", "lenet_conv1_batch_32")
+CONV2D_SETS = {
+    "quick": QUICK,
+    "borders": BORDERS,
+    "named": NAMED,
+    "resnet50": list(shapes.RESNET50),
+    "vgg16": list(shapes.VGG16),
+    "alexnet": list(shapes.ALEXNET),
+    "mobilenet": list(shapes.MOBILENET),
+    "lenet": list(shapes.LENET),
+    "others": list(shapes.OTHERS),
+    "batches": BATCHES,
+    "all": list(CONVOLUTIONS.values()),
+}
+SIZES = {
+    "conv2d": CONVOLUTIONS,
+    "gemm": {size.name: size for size in shapes.REAL_GEMMS},
+    "pool2d": {size.name: size for size in shapes.REAL_POOLS},
+    "activation": {size.name: size for size in shapes.REAL_ARRAYS},
+    "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
+}
+
+
+def convolutions(names):
+    """The layers of a comma-separated list of sets and layers, each once. KeyError names what there is."""
+    chosen = {}
+    for name in names.split(","):
+        layers = CONV2D_SETS.get(name) or ([CONVOLUTIONS[name]] if name in CONVOLUTIONS else None)
+        if layers is None:
+            raise KeyError(f"{name}: neither a set ({', '.join(CONV2D_SETS)}) nor a layer ({', '.join(CONVOLUTIONS)})")
+        chosen |= {layer.name: layer for layer in layers}
+    return list(chosen.values())
+
+
+def tasks_of(names, passes=None):
+    """Tasks for a comma-separated list of workloads, sets of convolutions and ops, in each of the passes (default: the
+    op's first)."""
+    for name in names.split(","):
+        op = next((op for op, sizes in SIZES.items() if name == op or name in sizes), "conv2d")
+        if op == "conv2d" and name != op:
+            sizes = convolutions(name)
+        else:
+            sizes = SIZES[op].values() if name == op else [SIZES[op][name]]
+        for size in sizes:
+            for pass_ in passes.split(",") if passes else tasks.OPS[op].passes[:1]:
+                yield tasks.Task(op, pass_, size)
+
+
+def every(op, quick=False):
+    """All tasks of an op; quick: its first size alone."""
+    sizes = list(SIZES[op].values())[: 1 if quick else None]
+    return [tasks.Task(op, pass_, size) for size in sizes for pass_ in tasks.OPS[op].passes]
+
+
+def describe(op, name):
+    """A workload in a table: kernel/stride, channels, map, images."""
+    size = SIZES[op].get(name)
+    if size is None:
+        return name
+    if op == "conv2d":
+        kernel = f"{size.kernel[0]}x{size.kernel[1]}" + (f"/{size.stride[0]}" if size.stride[0] > 1 else "")
+        dilated = f", dilated {size.dilation[0]}" if size.dilation[0] > 1 else ""
+        if size.groups == size.c and size.groups > 1:
+            channels, groups = f"{size.c}", " depthwise"
+        else:
+            channels, groups = f"{size.c}-{size.k}", f", {size.groups} groups" if size.groups > 1 else ""
+        images = f", batch {size.n}" if size.n > 1 else ""
+        return f"{kernel}{groups}{dilated}, {channels}, {size.h}{images}"
+    if op == "gemm":
+        return f"{size.m} x {size.n} x {size.k}"
+    if op == "recurrent":
+        return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
+    return name.replace("_", " ")
