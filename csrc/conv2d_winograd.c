@@ -10,8 +10,11 @@
  */
 #include "conv2d_winograd.h"
 
-/* v of a block: 36 elements of 24 tiles of 128 channels. */
-enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 48, MOST_ELEMENTS = 64 };
+#ifndef UB
+#define UB 256
+#endif
+/* v of a block, and the transformed weights of a part of the depth where they are made as they are used. */
+enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 24, MOST_ELEMENTS = 64, WEIGHT_BYTES = UB * 1024 };
 
 /* The weights as the user holds them; element (group, depth, column, tap) of the product is
  * w[group * group_stride + depth * depth_stride + column * column_stride + (rotated ? 8 - tap : tap)]. */
@@ -25,7 +28,7 @@ typedef struct winograd_task {
     const winograd_map *map;
     const fc_context *ctx;
     const float *x, *zeros;
-    const float *packed; /* [group][panel][element][depth][tile_columns] */
+    const float *packed; /* [group][panel][element][depth][tile_columns]; or NULL: transform them as they are used */
     winograd_weights weights;
     const conv2d_epilogue *epilogue;
     float *y;
@@ -37,7 +40,7 @@ typedef struct winograd_task {
 
 /* What a thread works in. */
 typedef struct winograd_scratch {
-    float *v, *products;
+    float *v, *products, *u;
     const float **v_rows; /* [tile] */
     float **product_rows; /* [tile] */
 } winograd_scratch;
@@ -88,8 +91,13 @@ static int64_t group_panels(const winograd_map *map, const fc_context *ctx) {
     return conv2d_panel_count(map->out_depth, ctx);
 }
 
+/* From one element of a panel's transformed weights to the next: an odd number of cache lines, as in v. */
+static int64_t weight_floats(int64_t depth, const fc_context *ctx) {
+    return fc_round_up(depth * ctx->kernels->tile_columns, 32) + 16;
+}
+
 static int64_t panel_floats(const winograd_map *map, const fc_context *ctx) {
-    return winograd_elements(map) * map->in_depth * ctx->kernels->tile_columns;
+    return winograd_elements(map) * weight_floats(map->in_depth, ctx);
 }
 
 static int64_t packed_floats(const winograd_map *map, const fc_context *ctx) {
@@ -132,22 +140,34 @@ static int64_t table_bytes(const winograd_map *map, int threads) {
     return fc_round_up(block_tiles(map, threads) * (int64_t)sizeof(float *), FC_ALIGNMENT);
 }
 
+/* The depth of the part of a panel that is transformed at a time where it is used at once. */
+static int64_t unpacked_depth(const winograd_map *map, const fc_context *ctx) {
+    const int64_t depth_bytes = winograd_elements(map) * ctx->kernels->tile_columns * (int64_t)sizeof(float);
+    const int64_t parts = fc_ceil_div(map->in_depth * depth_bytes, WEIGHT_BYTES);
+    return fc_ceil_div(map->in_depth, parts);
+}
+
+static int64_t unpacked_bytes(const winograd_map *map, const fc_context *ctx) {
+    return winograd_elements(map) * weight_floats(unpacked_depth(map, ctx), ctx) * (int64_t)sizeof(float);
+}
+
 static int threads_for(const winograd_map *map, const fc_context *ctx) {
     return fc_threads_for_arithmetic(raw_floats(map) * winograd_tiles(map) * map->outputs * map->outputs, ctx);
 }
 
-static int64_t thread_bytes(const winograd_map *map, int threads, const fc_context *ctx) {
+static int64_t thread_bytes(const winograd_map *map, bool packed, int threads, const fc_context *ctx) {
     const bool shared = count_blocks(map, threads) == 1;
-    return products_bytes(map, threads, ctx) + 2 * table_bytes(map, threads) + (shared ? 0 : v_bytes(map, threads));
+    return products_bytes(map, threads, ctx) + 2 * table_bytes(map, threads) + (shared ? 0 : v_bytes(map, threads)) +
+           (packed ? 0 : unpacked_bytes(map, ctx));
 }
 
 static int64_t zeros_bytes(const winograd_map *map) { return row_floats(map) * (int64_t)sizeof(float); }
 
-static int64_t run_bytes(const winograd_map *map, const fc_context *ctx) {
+static int64_t run_bytes(const winograd_map *map, bool packed, const fc_context *ctx) {
     const int threads = threads_for(map, ctx);
     if (winograd_tiles(map) == 0) return 0;
     return zeros_bytes(map) + (count_blocks(map, threads) == 1 ? v_bytes(map, threads) : 0) +
-           threads * thread_bytes(map, threads, ctx);
+           threads * thread_bytes(map, packed, threads, ctx);
 }
 
 /* ------------------------------------------------------------------------------------------------------- weights */
@@ -159,15 +179,17 @@ typedef struct pack_task {
     float *packed;
 } pack_task;
 
-static void transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, float *u,
-                            const fc_context *ctx) {
+/* The depths [begin, end) of panel number `index`. */
+static void transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
+                            int64_t end, float *u, const fc_context *ctx) {
     const int64_t panels = group_panels(map, ctx), width = ctx->kernels->tile_columns;
     const int64_t column = index % panels * width;
     const fc_winograd_weight panel = {
         .outputs = map->outputs, .rotated = weights->rotated,
-        .w = weights->w + index / panels * weights->group_stride + column * weights->column_stride,
-        .depth = map->in_depth, .depth_stride = weights->depth_stride, .columns = fc_min(width, map->out_depth - column),
-        .column_stride = weights->column_stride, .u = u, .u_step = map->in_depth * width,
+        .w = weights->w + index / panels * weights->group_stride + begin * weights->depth_stride +
+             column * weights->column_stride,
+        .depth = end - begin, .depth_stride = weights->depth_stride, .columns = fc_min(width, map->out_depth - column),
+        .column_stride = weights->column_stride, .u = u, .u_step = weight_floats(end - begin, ctx),
     };
     ctx->kernels->winograd_weight(&panel);
 }
@@ -176,7 +198,7 @@ static void transform_panels(void *arg, int64_t begin, int64_t end, int thread) 
     const pack_task *t = arg;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        transform_panel(t->map, &t->weights, i, t->packed + i * panel_floats(t->map, t->ctx), t->ctx);
+        transform_panel(t->map, &t->weights, i, 0, t->map->in_depth, t->packed + i * panel_floats(t->map, t->ctx), t->ctx);
 }
 
 static void transform_weights(const winograd_map *map, const winograd_weights *weights, float *packed,
@@ -213,11 +235,31 @@ static winograd_scratch take_scratch(const winograd_task *t, int thread) {
     s.product_rows = fc_take(&arena, table_bytes(map, threads));
     s.products = fc_take(&arena, products_bytes(map, threads, t->ctx));
     s.v = t->v ? t->v : fc_take(&arena, v_bytes(map, threads));
+    s.u = t->packed ? NULL : fc_take(&arena, unpacked_bytes(map, t->ctx));
     for (int64_t i = 0; i < tiles; i++) {
         s.v_rows[i] = s.v + i * row_floats(map);
         s.product_rows[i] = s.products + i * step;
     }
     return s;
+}
+
+/* The outputs of a tile, one tap of theirs. */
+static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, fc_tile tile, int columns) {
+    const winograd_map *map = t->map;
+    const winograd_place place = winograd_tile(map, index);
+    const int64_t extent = map->outputs + 2, channels = map->groups * map->out_depth;
+    const float *pixel[MOST_ELEMENTS], *x[MOST_ELEMENTS];
+    float *y[MOST_ELEMENTS];
+    fc_strip strip = {x, y, 0};
+    winograd_point_at_pixels(map, index, t->x, t->zeros, pixel);
+    for (int64_t i = 0; i < fc_min(map->outputs, map->out_height - place.row); i++) {
+        for (int64_t j = 0; j < fc_min(map->outputs, map->out_width - place.column); j++, strip.rows++) {
+            x[strip.rows] = pixel[(i + tap / 3) * extent + j + tap % 3];
+            y[strip.rows] = t->y + ((place.image * map->out_height + place.row + i) * map->out_width + place.column + j) *
+                            channels;
+        }
+    }
+    fc_multiply_strip(&strip, tile, columns, t->ctx);
 }
 
 static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end, float *v) {
@@ -236,19 +278,56 @@ static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end,
 static void multiply_panel(const winograd_task *t, const winograd_scratch *s, int64_t index, int64_t begin, int64_t end) {
     const winograd_map *map = t->map;
     const int64_t width = t->ctx->kernels->tile_columns, panels = group_panels(map, t->ctx);
-    const int64_t step = element_floats(map, threads_for(map, t->ctx)), block = fc_block_depth(map->in_depth, t->ctx);
-    const float *u = t->packed + index * panel_floats(map, t->ctx);
+    const int64_t step = element_floats(map, threads_for(map, t->ctx));
+    const int64_t block = t->packed ? fc_block_depth(map->in_depth, t->ctx) : unpacked_depth(map, t->ctx);
     const fc_strip strip = {s->v_rows + begin, s->product_rows + begin, end - begin};
     const int lanes = t->ctx->kernels->lanes, columns = map->out_depth - index % panels * width > lanes ? 2 * lanes : lanes;
     fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .alpha = 1.0f};
-    for (int64_t element = 0; element < winograd_elements(map); element++) {
-        for (int64_t depth = 0; depth < map->in_depth; depth += block) {
-            tile.depth = fc_min(block, map->in_depth - depth);
+    for (int64_t depth = 0; depth < map->in_depth; depth += block) {
+        const float *u = t->packed + index * panel_floats(map, t->ctx) + depth * width;
+        int64_t u_step = weight_floats(map->in_depth, t->ctx);
+        tile.depth = fc_min(block, map->in_depth - depth);
+        if (!t->packed) {
+            transform_panel(map, &t->weights, index, depth, depth + tile.depth, s->u, t->ctx);
+            u = s->u;
+            u_step = weight_floats(tile.depth, t->ctx);
+        }
+        for (int64_t element = 0; element < winograd_elements(map); element++) {
             tile.x_offset = element * step + index / panels * map->in_depth + depth;
-            tile.w = u + (element * map->in_depth + depth) * width;
+            tile.w = u + element * u_step;
             tile.y_offset = element * width;
             tile.beta = depth ? 1.0f : 0.0f;
             fc_multiply_strip(&strip, tile, columns, t->ctx);
+        }
+    }
+}
+
+/* Tiles of one panel again, directly: for each tap and part of the channels, its weights are packed where the products were
+ * (one tile's room, so that the sums are cut alike whatever the block), then every tile takes it. */
+static void recompute_tiles(const winograd_task *t, const winograd_scratch *s, int64_t index, const int64_t *tiles,
+                            int64_t count) {
+    const winograd_map *map = t->map;
+    const winograd_weights *weights = &t->weights;
+    const conv2d_epilogue *epilogue = t->epilogue;
+    const int64_t width = t->ctx->kernels->tile_columns, panels = group_panels(map, t->ctx), most = winograd_elements(map);
+    const int64_t group = index / panels, column = index % panels * width, channel = group * map->out_depth + column;
+    const int columns = (int)fc_min(width, map->out_depth - column);
+    fc_tile tile = {.taps = 1, .x_step = 1, .w = s->products, .w_step = width, .y_offset = channel, .alpha = 1.0f};
+    for (int64_t tap = 0; tap < 9; tap++) {
+        for (int64_t depth = 0; depth < map->in_depth; depth += most) {
+            const float *w = weights->w + group * weights->group_stride + depth * weights->depth_stride +
+                             column * weights->column_stride + (weights->rotated ? 8 - tap : tap);
+            tile.depth = fc_min(most, map->in_depth - depth);
+            tile.x_offset = group * map->in_depth + depth;
+            t->ctx->kernels->pack_panel(w, weights->depth_stride, weights->column_stride, tile.depth, columns, s->products);
+            if (tap == 8 && depth + tile.depth == map->in_depth) {
+                tile.bias = epilogue->bias ? epilogue->bias + channel : NULL;
+                tile.residual = epilogue->residual;
+                tile.origin = t->y;
+                tile.activation = epilogue->activation;
+            }
+            for (int64_t i = 0; i < count; i++) multiply_pixels(t, tiles[i], tap, tile, columns);
+            tile.beta = 1.0f;
         }
     }
 }
@@ -266,6 +345,7 @@ static void finish_panel(const winograd_task *t, const winograd_scratch *s, int6
         .row_step = map->out_width * channels, .column_step = channels, .activation = epilogue->activation,
         .bias = epilogue->bias ? epilogue->bias + channel : NULL,
     };
+    int64_t failed[MOST_TILES], failures = 0;
     for (int64_t i = begin; i < end; i++) {
         const winograd_place place = winograd_tile(map, first + i);
         bool finite;
@@ -275,7 +355,9 @@ static void finish_panel(const winograd_task *t, const winograd_scratch *s, int6
         tile.rows = fc_min(map->outputs, map->out_height - place.row);
         tile.columns = fc_min(map->outputs, map->out_width - place.column);
         t->ctx->kernels->winograd_output(&tile, &finite);
+        if (!finite) failed[failures++] = first + i;
     }
+    if (failures) recompute_tiles(t, s, index, failed, failures);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- run */
@@ -324,7 +406,7 @@ static void run(winograd_task *t, void *workspace) {
     t->blocks = count_blocks(map, threads);
     t->v = t->blocks == 1 ? fc_take(&arena, v_bytes(map, threads)) : NULL;
     t->scratch = arena.next;
-    t->scratch_bytes = thread_bytes(map, threads, t->ctx);
+    t->scratch_bytes = thread_bytes(map, t->packed, threads, t->ctx);
     if (t->blocks > 1) {
         fc_parallel(t->blocks, threads, run_blocks, t);
         return;
@@ -354,22 +436,32 @@ static void forward(const fc_conv2d *c, int outputs, const float *x, const float
     run(&t, workspace);
 }
 
+/* With few tiles the weights are transformed as they are used: written and read again they would cost as much as the products
+ * (256 channels: 9 MB). */
+static bool packs_backward(const winograd_map *map, const fc_context *ctx) {
+    return count_blocks(map, threads_for(map, ctx)) > 1;
+}
+
 static void backward_input(const fc_conv2d *c, int outputs, const float *dy, const float *weight, float *dx,
                            void *workspace, const fc_context *ctx) {
     const winograd_map map = backward_map(c, outputs);
     fc_arena arena = {workspace};
-    float *packed = fc_take(&arena, packed_floats(&map, ctx) * (int64_t)sizeof(float));
-    winograd_task t = {.map = &map, .ctx = ctx, .x = dy, .packed = packed, .epilogue = &(conv2d_epilogue){0}, .y = dx,
+    winograd_task t = {.map = &map, .ctx = ctx, .x = dy, .epilogue = &(conv2d_epilogue){0}, .y = dx,
                        .weights = backward_weights(&map, weight)};
-    transform_weights(&map, &t.weights, packed, ctx);
+    if (packs_backward(&map, ctx)) {
+        float *packed = fc_take(&arena, packed_floats(&map, ctx) * (int64_t)sizeof(float));
+        transform_weights(&map, &t.weights, packed, ctx);
+        t.packed = packed;
+    }
     run(&t, arena.next);
 }
 
 static int64_t workspace_bytes(const fc_conv2d *c, int outputs, fc_pass pass, const fc_context *ctx) {
     const winograd_map map = pass == FC_FORWARD ? winograd_forward_map(c, outputs) : backward_map(c, outputs);
     if (pass == FC_BACKWARD_WEIGHT) return conv2d_direct_weight_bytes(c, ctx);
-    const int64_t packed = fc_round_up(packed_floats(&map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
-    return run_bytes(&map, ctx) + (pass == FC_FORWARD ? 0 : packed);
+    if (pass == FC_FORWARD) return run_bytes(&map, true, ctx);
+    if (!packs_backward(&map, ctx)) return run_bytes(&map, false, ctx);
+    return run_bytes(&map, true, ctx) + fc_round_up(packed_floats(&map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
 }
 
 /* ------------------------------------------------------------------------------------------------- three algorithms */
