@@ -29,6 +29,7 @@ typedef struct conv2d_algorithm {
 } conv2d_algorithm;
 
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
+extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6;
 
 static inline int64_t conv2d_taps(const fc_conv2d *c) { return c->kernel_height * c->kernel_width; }
 static inline int64_t conv2d_in_depth(const fc_conv2d *c) { return c->in_channels / c->groups; }

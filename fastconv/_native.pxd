@@ -54,7 +54,8 @@ cdef extern from "fastconv.h" nogil:
 
     # convolution
     ctypedef enum fc_conv2d_algorithm:
-        FC_CONV2D_AUTO, FC_CONV2D_DIRECT, FC_CONV2D_IM2COL, FC_CONV2D_DEPTHWISE, FC_CONV2D_ALGORITHM_COUNT
+        FC_CONV2D_AUTO, FC_CONV2D_DIRECT, FC_CONV2D_IM2COL, FC_CONV2D_DEPTHWISE
+        FC_CONV2D_WINOGRAD, FC_CONV2D_WINOGRAD_2X2, FC_CONV2D_WINOGRAD_6X6, FC_CONV2D_ALGORITHM_COUNT
     ctypedef enum fc_pass:
         FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT, FC_PASS_COUNT
     ctypedef struct fc_conv2d:
