@@ -53,20 +53,15 @@ typedef struct conv2d_panels {
 int64_t conv2d_panel_count(int64_t columns, const fc_context *ctx);
 int64_t conv2d_panels_size(int64_t taps, int64_t depth, int64_t columns, const fc_context *ctx); /* floats */
 
-/* Weights whose element (tap, depth, column) is w[tap_at[tap] + depth * depth_stride + column * column_stride]; without
- * tap_at, tap number t is at t. */
-typedef struct conv2d_weights {
-    const float *w;
-    const int64_t *tap_at;
-    int64_t taps, depth, columns, depth_stride, column_stride;
-} conv2d_weights;
-
-void conv2d_pack_panel(const conv2d_weights *weights, int64_t panel, float *packed, const fc_context *ctx);
 /* y[i] = x[i] . packed for the rows i of a strip. */
 void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
                            const fc_context *ctx);
 
-/* ---- conv2d_direct_weight.c */
+/* ---- conv2d_direct_input.c, conv2d_direct_weight.c */
+
+int64_t conv2d_direct_input_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void conv2d_direct_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx,
+                                  void *workspace, const fc_context *ctx);
 
 int64_t conv2d_direct_weight_bytes(const fc_conv2d *conv, const fc_context *ctx);
 void conv2d_direct_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,

@@ -172,17 +172,21 @@ static void point_at_lines(const gather_task *t, int64_t n, int64_t i_begin, int
 
 /* -------------------------------------------------------------------------------------------------------- strips */
 
-static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t group, int64_t panel_group) {
+static conv2d_panels group_panels(const gather_task *t, int64_t group) {
     const conv2d_gather *g = t->g;
     const int64_t taps = g->tap_rows * g->tap_columns;
-    const conv2d_panels panels = {
+    return (conv2d_panels){
         .packed = t->packed + group * conv2d_panels_size(taps, g->in_depth, g->out_depth, t->ctx),
         .taps = t->lines ? g->tap_rows : taps, .depth = t->lines ? g->tap_columns * g->in_depth : g->in_depth,
         .columns = g->out_depth, .x_offset = group * g->in_depth, .y_offset = group * g->out_depth,
         .epilogue = t->epilogue, .y = t->y,
     };
+}
+
+static void multiply_group(const gather_task *t, const fc_strip *strip, int64_t group, int64_t panel_group) {
+    const conv2d_panels panels = group_panels(t, group);
     int64_t panel_begin, panel_end;
-    fc_split(conv2d_panel_count(g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
+    fc_split(conv2d_panel_count(t->g->out_depth, t->ctx), t->panel_groups, panel_group, &panel_begin, &panel_end);
     conv2d_multiply_strip(strip, &panels, panel_begin, panel_end, t->ctx);
 }
 
@@ -204,23 +208,42 @@ static fc_strip gather_strip(const gather_task *t, int64_t index, const gather_s
     return strip;
 }
 
-/* Item: (strip, part), where the parts of a strip are its groups times panel groups. */
-static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
-    const gather_task *t = arg;
-    const int64_t parts = t->g->groups * t->panel_groups;
-    fc_arena arena = {t->scratch + thread * t->scratch_bytes};
+static gather_scratch take_scratch(const gather_task *t, char *memory) {
+    fc_arena arena = {memory};
     gather_scratch scratch;
-    fc_strip strip = {0};
     scratch.x = fc_take(&arena, x_table_bytes(t->g));
     scratch.y = fc_take(&arena, y_table_bytes(t->g));
     scratch.offsets = fc_take(&arena, offsets_bytes(t->g));
     scratch.lines = fc_take(&arena, lines_bytes(t->g));
     if (!t->lines) measure_taps(t->g, scratch.offsets);
+    return scratch;
+}
+
+/* Item: (strip, part), where the parts of a strip are its groups times panel groups. */
+static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
+    const gather_task *t = arg;
+    const int64_t parts = t->g->groups * t->panel_groups;
+    const gather_scratch scratch = take_scratch(t, t->scratch + thread * t->scratch_bytes);
+    fc_strip strip = {0};
     for (int64_t item = begin; item < end; item++) {
         const int64_t part = item % parts;
         if (item == begin || part == 0) strip = gather_strip(t, item / parts, &scratch);
         multiply_group(t, &strip, part / t->panel_groups, part % t->panel_groups);
     }
+}
+
+static gather_task begin_task(const conv2d_gather *g, const float *x, const float *packed,
+                              const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx) {
+    fc_arena arena = {workspace};
+    float *zeros = fc_take(&arena, zeros_bytes(g));
+    memset(zeros, 0, (size_t)zeros_bytes(g));
+    const bool lines = uses_lines(g);
+    return (gather_task){
+        .g = g, .ctx = ctx, .x = x, .packed = packed, .zeros = zeros, .epilogue = epilogue, .y = y,
+        .scratch = arena.next, .scratch_bytes = thread_bytes(g), .lines = lines,
+        .strips = lines ? g->batch * fc_ceil_div(g->rows, line_rows(g))
+                        : fc_ceil_div(g->batch * g->rows * g->columns, STRIP_PIXELS),
+    };
 }
 
 void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const conv2d_epilogue *epilogue,
@@ -229,15 +252,29 @@ void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *pack
     if (pixels == 0) return;
     const int64_t depth = g->tap_rows * g->tap_columns * g->in_depth;
     const int threads = fc_threads_for_arithmetic(pixels * g->groups * g->out_depth * fc_max(1, depth), ctx);
-    fc_arena arena = {workspace};
-    float *zeros = fc_take(&arena, zeros_bytes(g));
-    memset(zeros, 0, (size_t)zeros_bytes(g));
-    gather_task t = {.g = g, .ctx = ctx, .x = x, .packed = packed, .zeros = zeros, .epilogue = epilogue,
-                     .y = y, .scratch = arena.next, .scratch_bytes = thread_bytes(g),
-                     .lines = uses_lines(g)};
+    gather_task t = begin_task(g, x, packed, epilogue, y, workspace, ctx);
     /* As many strips as threads divide evenly: a strip more on one thread is time lost on the others. */
-    t.strips = t.lines ? g->batch * fc_ceil_div(g->rows, line_rows(g))
-                       : fc_min(pixels, fc_round_up(fc_ceil_div(pixels, STRIP_PIXELS), threads));
+    if (!t.lines) t.strips = fc_min(pixels, fc_round_up(t.strips, threads));
     t.panel_groups = fc_min(conv2d_panel_count(g->out_depth, ctx), fc_ceil_div(threads, t.strips * g->groups));
     fc_parallel(t.strips * g->groups * t.panel_groups, threads, run_strips, &t);
+}
+
+int64_t conv2d_gather_panel_bytes(const conv2d_gather *g) {
+    return fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + thread_bytes(g);
+}
+
+void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel, float *y,
+                             void *workspace, const fc_context *ctx) {
+    if (g->batch * g->rows * g->columns == 0) return;
+    const int64_t panels = conv2d_panel_count(g->out_depth, ctx);
+    const gather_task t = begin_task(g, x, packed, &(conv2d_epilogue){0}, y, workspace, ctx);
+    const gather_scratch scratch = take_scratch(&t, t.scratch);
+    for (int64_t i = 0; i < t.strips; i++) {
+        const fc_strip strip = gather_strip(&t, i, &scratch);
+        conv2d_panels one = group_panels(&t, panel / panels);
+        one.packed = packed;
+        one.columns = fc_min(ctx->kernels->tile_columns, g->out_depth - panel % panels * ctx->kernels->tile_columns);
+        one.y_offset += panel % panels * ctx->kernels->tile_columns;
+        conv2d_multiply_strip(&strip, &one, 0, 1, ctx);
+    }
 }

@@ -25,15 +25,40 @@ conv2d_gather conv2d_forward_gather(const fc_conv2d *c, fc_arena *arena) {
     return g;
 }
 
+/* The phase that kernel row (or column) r belongs to: (phase + pad - r * dilation) is divisible by the stride. */
+static int64_t phase_of(int64_t r, int64_t pad, int64_t dilation, int64_t stride) {
+    return r * dilation - pad - fc_floor_div(r * dilation - pad, stride) * stride;
+}
+
+/* Offsets ascend where kernel rows descend. */
+static void sort_taps(int64_t pad, int64_t dilation, int64_t stride, int64_t kernel, conv2d_phase_tap *taps) {
+    for (int64_t r = 0; r < kernel; r++) {
+        const int64_t phase = phase_of(r, pad, dilation, stride);
+        taps[r] = (conv2d_phase_tap){0, 0, 0};
+        for (int64_t i = 0; i < kernel; i++) {
+            const int64_t other = phase_of(i, pad, dilation, stride);
+            taps[r].before += other < phase;
+            taps[r].count += other == phase;
+            taps[r].index += other == phase && i > r;
+        }
+    }
+}
+
 conv2d_phase_tables conv2d_take_phase_tables(const fc_conv2d *c, fc_arena *arena) {
-    const int64_t size = (int64_t)sizeof(int64_t);
+    const int64_t size = (int64_t)sizeof(int64_t), tap_size = (int64_t)sizeof(conv2d_phase_tap);
     conv2d_phase_tables tables;
     tables.rows = fc_take(arena, c->kernel_height * size);
     tables.row_at = fc_take(arena, c->kernel_height * size);
     tables.columns = fc_take(arena, c->kernel_width * size);
     tables.column_at = fc_take(arena, c->kernel_width * size);
-    tables.tap_at = fc_take(arena, conv2d_taps(c) * size);
+    tables.row_of = fc_take(arena, c->kernel_height * tap_size);
+    tables.column_of = fc_take(arena, c->kernel_width * tap_size);
     return tables;
+}
+
+void conv2d_fill_phase_tables(const fc_conv2d *c, const conv2d_phase_tables *tables) {
+    sort_taps(c->pad_top, c->dilation_height, c->stride_height, c->kernel_height, tables->row_of);
+    sort_taps(c->pad_left, c->dilation_width, c->stride_width, c->kernel_width, tables->column_of);
 }
 
 int64_t conv2d_phase_tables_bytes(const fc_conv2d *c) {
@@ -46,16 +71,17 @@ int64_t conv2d_phase_tables_bytes(const fc_conv2d *c) {
 int64_t conv2d_phase_rows(const fc_conv2d *c) { return fc_min(c->stride_height, c->in_height); }
 int64_t conv2d_phase_columns(const fc_conv2d *c) { return fc_min(c->stride_width, c->in_width); }
 
-/* The taps r with (a + pad - r * dilation) divisible by the stride reach phase a, from row (...) / stride of dy on. Offsets
- * ascend, so kernel rows descend. Returns how many. */
+/* The taps that reach phase a, from row at[.] of dy on; offsets ascend, so taps descend. Returns how many; *before: how many reach earlier phases. */
 static int64_t phase_taps(int64_t a, int64_t pad, int64_t dilation, int64_t stride, int64_t kernel, int64_t *taps,
-                          int64_t *at) {
+                          int64_t *at, int64_t *before) {
     int64_t count = 0;
+    *before = 0;
     for (int64_t r = kernel - 1; r >= 0; r--) {
-        const int64_t distance = a + pad - r * dilation;
-        if (distance % stride != 0) continue;
+        const int64_t phase = phase_of(r, pad, dilation, stride);
+        *before += phase < a;
+        if (phase != a) continue;
         taps[count] = r;
-        at[count++] = distance / stride;
+        at[count++] = (a + pad - r * dilation) / stride;
     }
     return count;
 }
@@ -79,10 +105,12 @@ conv2d_gather conv2d_phase_gather(const fc_conv2d *c, int64_t a, int64_t b, cons
     conv2d_gather g = conv2d_largest_phase(c);
     g.rows = fc_ceil_div(c->in_height - a, c->stride_height);
     g.columns = fc_ceil_div(c->in_width - b, c->stride_width);
+    int64_t rows_before, columns_before;
     g.tap_rows = phase_taps(a, c->pad_top, c->dilation_height, c->stride_height, c->kernel_height, tables->rows,
-                            tables->row_at);
+                            tables->row_at, &rows_before);
     g.tap_columns = phase_taps(b, c->pad_left, c->dilation_width, c->stride_width, c->kernel_width, tables->columns,
-                               tables->column_at);
+                               tables->column_at, &columns_before);
+    g.taps_before = rows_before * c->kernel_width + g.tap_rows * columns_before;
     g.row_at = tables->row_at;
     g.column_at = tables->column_at;
     g.row_reach = reach(g.tap_rows, g.row_at);

@@ -13,20 +13,6 @@ int64_t conv2d_panels_size(int64_t taps, int64_t depth, int64_t columns, const f
     return conv2d_panel_count(columns, ctx) * taps * depth * ctx->kernels->tile_columns;
 }
 
-void conv2d_pack_panel(const conv2d_weights *w, int64_t panel, float *packed, const fc_context *ctx) {
-    const int64_t width = ctx->kernels->tile_columns, column = panel * width;
-    const int columns = (int)fc_min(width, w->columns - column);
-    float *to = packed + panel * w->taps * w->depth * width;
-    /* A block of depths at a time: the taps lie next to each other, so their cache lines are used up while in L1. */
-    for (int64_t d = 0; d < w->depth; d += 16) {
-        for (int64_t tap = 0; tap < w->taps; tap++) {
-            const float *from = w->w + (w->tap_at ? w->tap_at[tap] : tap) + d * w->depth_stride + column * w->column_stride;
-            ctx->kernels->pack_panel(from, w->depth_stride, w->column_stride, fc_min(16, w->depth - d), columns,
-                                     to + (tap * w->depth + d) * width);
-        }
-    }
-}
-
 /* The depth cut into blocks: a number of whole taps each, or where one tap is too deep, parts of its channels. */
 typedef struct depth_blocks { int64_t taps, channels, tap_blocks, channel_blocks; } depth_blocks;
 

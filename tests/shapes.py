@@ -123,6 +123,14 @@ AWKWARD = (
     Conv("depthwise_pad_over_kernel", 1, 9, 3, 2, 9, (2, 2), (2, 1), _pad(3, 4), (1, 1), 9),
     Conv("deep", 1, 515, 3, 2, 5, (3, 3), (1, 1), _pad(1, 1)),
     Conv("deep_pointwise", 1, 700, 2, 3, 33, (1, 1)),
+    # The input gradient packs weights panel by panel: few pixels, 2^15 weights and more.
+    Conv("few_pixels", 1, 67, 7, 5, 65, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("few_pixels_strided", 2, 50, 8, 7, 83, (3, 3), (2, 2), _pad(1, 1)),
+    Conv("few_pixels_grouped", 1, 66, 7, 6, 260, (1, 4), (1, 2), _pad(0, 2), (1, 1), 2),
+    Conv("few_pixels_pointwise", 1, 131, 5, 3, 257, (1, 1), (2, 1)),
+    # More taps than a piece of packing (128).
+    Conv("kernel_13x11", 1, 2, 15, 17, 5, (13, 11), (1, 1), _pad(6, 5)),
+    Conv("kernel_13x11_strided", 1, 9, 13, 16, 17, (13, 11), (3, 2), _pad(2, 1)),
     Conv("wide_map", 1, 3, 2, 211, 4, (3, 3), (1, 1), _pad(1, 1)),
     Conv("tall_map", 1, 9, 203, 2, 3, (3, 3), (1, 1), _pad(1, 1)),
 )

@@ -183,6 +183,55 @@ FC_INLINE vfloat v_exchange(vfloat a, const int distance) {
 #endif
 }
 
+/* Four vectors as FC_LANES / 4 blocks of 4 x 4: each block is transposed. */
+FC_INLINE void v_transpose_quads(vfloat v[4]) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    __m512d a = (__m512d)_mm512_unpacklo_ps((__m512)v[0], (__m512)v[1]);
+    __m512d b = (__m512d)_mm512_unpackhi_ps((__m512)v[0], (__m512)v[1]);
+    __m512d c = (__m512d)_mm512_unpacklo_ps((__m512)v[2], (__m512)v[3]);
+    __m512d d = (__m512d)_mm512_unpackhi_ps((__m512)v[2], (__m512)v[3]);
+    v[0] = (vfloat)_mm512_unpacklo_pd(a, c), v[1] = (vfloat)_mm512_unpackhi_pd(a, c);
+    v[2] = (vfloat)_mm512_unpacklo_pd(b, d), v[3] = (vfloat)_mm512_unpackhi_pd(b, d);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    __m256d a = (__m256d)_mm256_unpacklo_ps((__m256)v[0], (__m256)v[1]);
+    __m256d b = (__m256d)_mm256_unpackhi_ps((__m256)v[0], (__m256)v[1]);
+    __m256d c = (__m256d)_mm256_unpacklo_ps((__m256)v[2], (__m256)v[3]);
+    __m256d d = (__m256d)_mm256_unpackhi_ps((__m256)v[2], (__m256)v[3]);
+    v[0] = (vfloat)_mm256_unpacklo_pd(a, c), v[1] = (vfloat)_mm256_unpackhi_pd(a, c);
+    v[2] = (vfloat)_mm256_unpacklo_pd(b, d), v[3] = (vfloat)_mm256_unpackhi_pd(b, d);
+#elif defined(__x86_64__)
+    __m128d a = (__m128d)_mm_unpacklo_ps((__m128)v[0], (__m128)v[1]);
+    __m128d b = (__m128d)_mm_unpackhi_ps((__m128)v[0], (__m128)v[1]);
+    __m128d c = (__m128d)_mm_unpacklo_ps((__m128)v[2], (__m128)v[3]);
+    __m128d d = (__m128d)_mm_unpackhi_ps((__m128)v[2], (__m128)v[3]);
+    v[0] = (vfloat)_mm_unpacklo_pd(a, c), v[1] = (vfloat)_mm_unpackhi_pd(a, c);
+    v[2] = (vfloat)_mm_unpacklo_pd(b, d), v[3] = (vfloat)_mm_unpackhi_pd(b, d);
+#else
+    for (int i = 0; i < 4; i++)
+        for (int j = i + 1; j < 4; j++) {
+            float swapped = v[i][j];
+            v[i][j] = v[j][i];
+            v[j][i] = swapped;
+        }
+#endif
+}
+
+/* v with its i-th four lanes from memory; i is a constant. */
+FC_INLINE vfloat v_insert_quad(vfloat v, const float *p, const int i) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const __m128 quad = _mm_loadu_ps(p);
+    if (i == 0) return (vfloat)_mm512_castps128_ps512(quad);
+    if (i == 1) return (vfloat)_mm512_insertf32x4((__m512)v, quad, 1);
+    return i == 2 ? (vfloat)_mm512_insertf32x4((__m512)v, quad, 2) : (vfloat)_mm512_insertf32x4((__m512)v, quad, 3);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    const __m128 quad = _mm_loadu_ps(p);
+    return i == 0 ? (vfloat)_mm256_castps128_ps256(quad) : (vfloat)_mm256_insertf128_ps((__m256)v, quad, 1);
+#else
+    (void)v, (void)i;
+    return v_load(p);
+#endif
+}
+
 /* Sum and maximum over the lanes, in a fixed order. v_hmax returns NaN if any lane is. */
 FC_INLINE float v_hsum(vfloat a) {
     float lanes[FC_LANES];
