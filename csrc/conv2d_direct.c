@@ -88,8 +88,8 @@ static int64_t phase_packed_bytes(const fc_conv2d *c, const fc_context *ctx) {
            (int64_t)sizeof(float);
 }
 
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
+static void transposed(const fc_conv2d *c, const float *x, const float *weight, const conv2d_epilogue *epilogue,
+                       float *y, void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     float *packed = fc_take(&arena, phase_packed_bytes(c, ctx));
@@ -97,9 +97,14 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             pack_phase(c, &gather, &tables, weight, packed, ctx);
-            conv2d_gather_run(&gather, dy, packed, &(conv2d_epilogue){0}, dx, arena.next, ctx);
+            conv2d_gather_run(&gather, x, packed, epilogue, y, arena.next, ctx);
         }
     }
+}
+
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
+                           const fc_context *ctx) {
+    transposed(c, dy, weight, &(conv2d_epilogue){0}, dx, workspace, ctx);
 }
 
 static int64_t backward_input_bytes(const fc_conv2d *c, const fc_context *ctx) {
@@ -118,5 +123,5 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 
 const conv2d_algorithm conv2d_direct = {
     "direct", supports, workspace_bytes, packed_bytes, pack, forward, backward_input,
-    conv2d_direct_backward_weight,
+    conv2d_direct_backward_weight, transposed,
 };

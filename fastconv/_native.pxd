@@ -79,6 +79,11 @@ cdef extern from "fastconv.h" nogil:
     void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight,
                                    float *dbias, void *workspace, const fc_context *ctx)
 
+    void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                                     float *y, void *workspace, const fc_context *ctx)
+    void fc_conv_transpose2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight,
+                                             float *dbias, void *workspace, const fc_context *ctx)
+
     # pooling
     ctypedef struct fc_pool2d:
         int64_t batch, channels, in_height, in_width

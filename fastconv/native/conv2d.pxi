@@ -127,3 +127,24 @@ cdef class Conv2dPlan:
         cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
         with nogil:
             fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
+
+    # The transposed convolution: its x is the y of this plan, its y the x.
+
+    def transposed_forward(self, x, weight, bias, y, Context ctx not None):
+        """y = activation(backward_input(x, weight) + bias)"""
+        cdef const float *x_ = operand(x, "x", self.y_shape)
+        cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
+        cdef const float *bias_ = optional(bias, "bias", self.x_shape[3:])
+        cdef float *y_ = result(y, "y", self.x_shape)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_INPUT, &ctx.c))
+        with nogil:
+            fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, y_, space, &ctx.c)
+
+    def transposed_backward_weight(self, dy, x, dweight, dbias, Context ctx not None):
+        cdef const float *dy_ = operand(dy, "dy", self.x_shape)
+        cdef const float *x_ = operand(x, "x", self.y_shape)
+        cdef float *dweight_ = result(dweight, "dweight", self.weight_shape)
+        cdef float *dbias_ = optional_result(dbias, "dbias", self.x_shape[3:])
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
+        with nogil:
+            fc_conv_transpose2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
