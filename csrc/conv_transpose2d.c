@@ -1,6 +1,7 @@
 /* conv_transpose2d.c - the transposed convolution: a convolution's input gradient as a forward pass.
  *
- * Its weight gradient is that of the convolution with input and output gradient exchanged.
+ * Its input gradient is that convolution's forward pass, its weight gradient that convolution's, with input and output
+ * gradient exchanged; only its bias gradient is its own.
  */
 #include "conv2d.h"
 
@@ -41,12 +42,9 @@ void fc_conv_transpose2d_forward(const fc_conv2d *c, const float *x, const float
                 &t);
 }
 
-void fc_conv_transpose2d_backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight,
-                                         float *dbias, void *workspace, const fc_context *ctx) {
-    const fc_conv2d image = {.batch = c->batch, .out_height = c->in_height, .out_width = c->in_width,
-                             .out_channels = c->in_channels};
-    fc_conv2d_backward_weight(c, x, dy, dweight, NULL, workspace, ctx);
-    if (!dbias) return;
-    memset(dbias, 0, (size_t)c->in_channels * sizeof(float)); /* all there is of an empty batch */
+void fc_conv_transpose2d_backward_bias(int64_t pixels, int64_t channels, const float *dy, float *dbias,
+                                       const fc_context *ctx) {
+    const fc_conv2d image = {.batch = 1, .out_height = 1, .out_width = pixels, .out_channels = channels};
+    memset(dbias, 0, (size_t)channels * sizeof(float)); /* all there is where there are no pixels */
     conv2d_reduce_bias(&image, dy, dbias, ctx);
 }

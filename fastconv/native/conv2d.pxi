@@ -128,10 +128,8 @@ cdef class Conv2dPlan:
         with nogil:
             fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
 
-    # The transposed convolution: its x is the y of this plan, its y the x.
-
     def transposed_forward(self, x, weight, bias, y, Context ctx not None):
-        """y = activation(backward_input(x, weight) + bias)"""
+        """y = activation(backward_input(x, weight) + bias): x is laid out as y of this plan, y as its x."""
         cdef const float *x_ = operand(x, "x", self.y_shape)
         cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
         cdef const float *bias_ = optional(bias, "bias", self.x_shape[3:])
@@ -140,11 +138,11 @@ cdef class Conv2dPlan:
         with nogil:
             fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, y_, space, &ctx.c)
 
-    def transposed_backward_weight(self, dy, x, dweight, dbias, Context ctx not None):
-        cdef const float *dy_ = operand(dy, "dy", self.x_shape)
-        cdef const float *x_ = operand(x, "x", self.y_shape)
-        cdef float *dweight_ = result(dweight, "dweight", self.weight_shape)
-        cdef float *dbias_ = optional_result(dbias, "dbias", self.x_shape[3:])
-        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
-        with nogil:
-            fc_conv_transpose2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
+
+def conv_transpose2d_backward_bias(dy, dbias, Context ctx not None):
+    """dbias[k] = sum over pixels of dy[pixel, k]; dy (pixels, K)."""
+    cdef int64_t pixels = dy.shape[0], channels = dy.shape[1]
+    cdef const float *dy_ = operand(dy, "dy", (pixels, channels))
+    cdef float *dbias_ = result(dbias, "dbias", (channels,))
+    with nogil:
+        fc_conv_transpose2d_backward_bias(pixels, channels, dy_, dbias_, &ctx.c)
