@@ -27,7 +27,7 @@ typedef struct conv2d_algorithm {
     void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
     /* backward_input with an end of its own, in the same workspace: the forward pass of the transposed convolution, from x
-     * (laid out as this one's y). May be NULL: bias and activation are then a pass over what backward_input wrote. */
+     * (laid out as this one's y). May be NULL: the epilogue is then a pass over what backward_input wrote. */
     void (*transposed)(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
                        float *y, void *workspace, const fc_context *ctx);
 } conv2d_algorithm;

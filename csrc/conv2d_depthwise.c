@@ -106,8 +106,8 @@ static void pack_phase(const fc_conv2d *c, const conv2d_gather *g, const conv2d_
                 packed[i] = weight[i * conv2d_taps(c) + tables->rows[a] * c->kernel_width + tables->columns[b]];
 }
 
-static void transposed(const fc_conv2d *c, const float *x, const float *weight, const conv2d_epilogue *epilogue,
-                       float *y, void *workspace, const fc_context *ctx) {
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
+                           const fc_context *ctx) {
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     float *packed = fc_take(&arena, packed_bytes(c, ctx));
@@ -115,14 +115,9 @@ static void transposed(const fc_conv2d *c, const float *x, const float *weight, 
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             pack_phase(c, &gather, &tables, weight, packed);
-            run_gather(&gather, x, packed, epilogue, y, arena.next, ctx);
+            run_gather(&gather, dy, packed, &(conv2d_epilogue){0}, dx, arena.next, ctx);
         }
     }
-}
-
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
-    transposed(c, dy, weight, &(conv2d_epilogue){0}, dx, workspace, ctx);
 }
 
 /* ----------------------------------------------------------------------------------------------- backward weight */
@@ -183,5 +178,4 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 
 const conv2d_algorithm conv2d_depthwise = {
     "depthwise", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, backward_weight,
-    transposed,
 };

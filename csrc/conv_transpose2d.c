@@ -20,15 +20,17 @@ static void finish_pixels(void *arg, int64_t begin, int64_t end, int thread) {
     (void)thread;
     for (int64_t pixel = begin; pixel < end; pixel++) {
         float *y = t->y + pixel * t->channels;
+        const float *residual = t->epilogue->residual ? t->epilogue->residual + pixel * t->channels : NULL;
         for (int64_t k = 0; bias && k < t->channels; k++) y[k] += bias[k];
+        for (int64_t k = 0; residual && k < t->channels; k++) y[k] += residual[k];
         if (f->kind != FC_IDENTITY) t->ctx->kernels->activation_row(*f, t->channels, y, y);
     }
 }
 
-void fc_conv_transpose2d_forward(const fc_conv2d *c, const float *x, const float *weight, const float *bias, float *y,
-                                 void *workspace, const fc_context *ctx) {
+void fc_conv_transpose2d_forward(const fc_conv2d *c, const float *x, const float *weight, const float *bias,
+                                 const float *residual, float *y, void *workspace, const fc_context *ctx) {
     const conv2d_algorithm *algorithm = conv2d_chosen(c, FC_BACKWARD_INPUT);
-    const conv2d_epilogue epilogue = {.bias = bias, .activation = &c->activation};
+    const conv2d_epilogue epilogue = {bias, residual, &c->activation};
     const int64_t pixels = c->batch * c->in_height * c->in_width;
     if (c->batch == 0) return;
     if (algorithm->transposed) {
@@ -36,7 +38,7 @@ void fc_conv_transpose2d_forward(const fc_conv2d *c, const float *x, const float
         return;
     }
     algorithm->backward_input(c, x, weight, y, workspace, ctx);
-    if (!bias && c->activation.kind == FC_IDENTITY) return;
+    if (!bias && !residual && c->activation.kind == FC_IDENTITY) return;
     finish_task t = {ctx, &epilogue, y, c->in_channels};
     fc_parallel(pixels, fc_threads_for_memory(2 * pixels * c->in_channels * (int64_t)sizeof(float), ctx), finish_pixels,
                 &t);

@@ -138,10 +138,11 @@ void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const floa
 void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                                void *workspace, const fc_context *ctx);
 
-/* The transposed convolution of `conv`: its input gradient as a forward pass, y = activation(sum + bias), from x, laid out
- * as the y of `conv`, to y, laid out as its x. bias [in_channels] may be NULL. Workspace of FC_BACKWARD_INPUT. */
-void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias, float *y,
-                                 void *workspace, const fc_context *ctx);
+/* The transposed convolution of `conv`: its input gradient as a forward pass, y = activation(sum + bias + residual),
+ * from x, laid out as the y of `conv`, to y, laid out as its x. bias [in_channels] and residual, laid out as y, may be
+ * NULL. Workspace of FC_BACKWARD_INPUT. */
+void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                                 const float *residual, float *y, void *workspace, const fc_context *ctx);
 /* dbias[k] = sum of dy[pixel][k]. The other gradients are those of `conv`, its forward and its backward weight. */
 void fc_conv_transpose2d_backward_bias(int64_t pixels, int64_t channels, const float *dy, float *dbias,
                                        const fc_context *ctx);

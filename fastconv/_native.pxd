@@ -80,7 +80,7 @@ cdef extern from "fastconv.h" nogil:
                                    float *dbias, void *workspace, const fc_context *ctx)
 
     void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
-                                     float *y, void *workspace, const fc_context *ctx)
+                                     const float *residual, float *y, void *workspace, const fc_context *ctx)
     void fc_conv_transpose2d_backward_bias(int64_t pixels, int64_t channels, const float *dy, float *dbias,
                                            const fc_context *ctx)
 

@@ -128,15 +128,16 @@ cdef class Conv2dPlan:
         with nogil:
             fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
 
-    def transposed_forward(self, x, weight, bias, y, Context ctx not None):
-        """y = activation(backward_input(x, weight) + bias): x is laid out as y of this plan, y as its x."""
+    def transposed_forward(self, x, weight, bias, residual, y, Context ctx not None):
+        """y = activation(backward_input(x, weight) + bias + residual): x is laid out as y of this plan, y as its x."""
         cdef const float *x_ = operand(x, "x", self.y_shape)
         cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
         cdef const float *bias_ = optional(bias, "bias", self.x_shape[3:])
+        cdef const float *residual_ = optional(residual, "residual", self.x_shape)
         cdef float *y_ = result(y, "y", self.x_shape)
         cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_INPUT, &ctx.c))
         with nogil:
-            fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, y_, space, &ctx.c)
+            fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, residual_, y_, space, &ctx.c)
 
 
 def conv_transpose2d_backward_bias(dy, dbias, Context ctx not None):

@@ -163,7 +163,8 @@ static void run_conv2d(const fc_context *ctx) {
     /* Transposed: from dy to an image as large as x. */
     float *image = output(x_size), *image_dbias = output(c.in_channels);
     const float *image_bias = between(0, 1) ? input(c.in_channels) : NULL;
-    fc_conv_transpose2d_forward(&c, dy, w, image_bias, image,
+    const float *image_residual = between(0, 1) ? input(x_size) : NULL;
+    fc_conv_transpose2d_forward(&c, dy, w, image_bias, image_residual, image,
                                 workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_INPUT, ctx)), ctx);
     check_finite(image, x_size);
     fc_conv_transpose2d_backward_bias(c.batch * c.in_height * c.in_width, c.in_channels, x, image_dbias, ctx);
