@@ -209,6 +209,22 @@ void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, cons
                      float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
                      void *workspace, const fc_context *ctx);
 
+/* ------------------------------------------------------------------------------------------------------- padding */
+
+typedef enum fc_pad_mode { FC_PAD_CONSTANT, FC_PAD_REFLECT, FC_PAD_REPLICATE, FC_PAD_CIRCULAR } fc_pad_mode;
+
+/* Borders of maps (batch, size[0], size[1], size[2], channels), missing axes being 1. Sizes >= 1, pads >= 0; reflected ones
+ * are below the size, wrapped ones at most the size. value: that of a constant border. */
+typedef struct fc_pad {
+    fc_pad_mode mode;
+    int64_t batch, channels, size[3], before[3], after[3];
+    float value;
+} fc_pad;
+
+void fc_pad_forward(const fc_pad *pad, const float *x, float *y, const fc_context *ctx);
+/* dx[i] = the sum of dy over the elements that copied x[i]. */
+void fc_pad_backward(const fc_pad *pad, const float *dy, float *dx, const fc_context *ctx);
+
 /* -------------------------------------------------------------------------------------------------------- layout */
 
 /* (batch, rows, columns) -> (batch, columns, rows): NCHW -> NHWC with rows = channels, and back with columns. */

@@ -131,5 +131,18 @@ cdef extern from "fastconv.h" nogil:
                          float *dx, float *dh, float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih,
                          float *dbias_hh, void *workspace, const fc_context *ctx)
 
+    # padding
+    ctypedef enum fc_pad_mode:
+        FC_PAD_CONSTANT, FC_PAD_REFLECT, FC_PAD_REPLICATE, FC_PAD_CIRCULAR
+    ctypedef struct fc_pad:
+        fc_pad_mode mode
+        int64_t batch, channels
+        int64_t size[3]
+        int64_t before[3]
+        int64_t after[3]
+        float value
+    void fc_pad_forward(const fc_pad *pad, const float *x, float *y, const fc_context *ctx)
+    void fc_pad_backward(const fc_pad *pad, const float *dy, float *dx, const fc_context *ctx)
+
     # layout
     void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)

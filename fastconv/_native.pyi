@@ -15,6 +15,7 @@ ISAS_COMPILED: Final[tuple[str, ...]]
 ISAS_DETECTED: Final[tuple[str, ...]]
 ACTIVATIONS: Final[dict[str, int]]
 CONV2D_ALGORITHMS: Final[dict[str, int]]
+PAD_MODES: Final[dict[str, int]]
 RNN_KINDS: Final[dict[str, int]]
 
 class Context:
@@ -169,4 +170,6 @@ def rnn_backward(
     dbias_hh: Array,
     ctx: Context,
 ) -> None: ...
+def pad_forward(x: Array, y: Array, pads: tuple[int, ...], mode: str, value: float, ctx: Context) -> None: ...
+def pad_backward(dy: Array, dx: Array, pads: tuple[int, ...], mode: str, ctx: Context) -> None: ...
 def transpose(x: Array, y: Array, ctx: Context) -> None: ...

@@ -13,6 +13,7 @@ from fastconv.ops import (
     convolution3d,
     embeddings,
     normalization,
+    padding,
     pooling,
     products,
     recurrent,
@@ -24,6 +25,7 @@ from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
 from fastconv.ops.embeddings import *
 from fastconv.ops.normalization import *
+from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
 from fastconv.ops.recurrent import *
@@ -35,6 +37,7 @@ __all__ = [
     *convolution1d.__all__,
     *convolution3d.__all__,
     *transposed.__all__,
+    *padding.__all__,
     *embeddings.__all__,
     *products.__all__,
     *normalization.__all__,

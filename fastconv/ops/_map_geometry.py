@@ -64,6 +64,11 @@ def lift(values, filling, rank, size=1):
     return (filling,) * (size * (3 - rank)) + tuple(values)
 
 
+def volume(memory):
+    """Memory (N, *sizes, C) as (N, D, H, W, C), missing axes having size 1."""
+    return memory.reshape(memory.shape[0], *lift(memory.shape[1:-1], 1, memory.ndim - 2), memory.shape[-1])
+
+
 def _check_sizes(function, x_shape, weight_shape):
     if min(x_shape[1:]) < 1:
         raise ValueError(f"{function}: x has shape {x_shape}: channels and sizes must be >= 1")

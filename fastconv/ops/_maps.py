@@ -17,7 +17,7 @@ import numpy as np
 
 from fastconv import _native
 from fastconv.ops._arrays import array, contiguous, empty_images, image_target, nhwc, shaped, sizes
-from fastconv.ops._map_geometry import convolution, lift, transposed
+from fastconv.ops._map_geometry import convolution, transposed, volume
 from fastconv.ops.convolution import _cached_plan
 from fastconv.runtime import context
 
@@ -86,11 +86,6 @@ def _slice_plan(g, slices, channels, weight_shape, activation, algorithm):
     return _cached_plan(
         g.function, shape, weight_shape, g.stride[1:], pads, g.dilation[1:], g.groups, activation, algorithm
     )
-
-
-def _five(memory, rank):
-    """Memory (N, *sizes, C) as (N, D, H, W, C)."""
-    return memory.reshape(memory.shape[0], *lift(memory.shape[1:-1], 1, rank), memory.shape[-1])
 
 
 # ------------------------------------------------------------------------------------------------ depthwise, by taps
@@ -246,7 +241,7 @@ def _backward_bias(dy):
 
 def _memory(x):
     """The memory (N, D, H, W, C) of an (N, C, *sizes) array."""
-    return _five(nhwc(x), x.ndim - 2)
+    return volume(nhwc(x))
 
 
 def _operands(function, rank, **arrays):
@@ -280,7 +275,7 @@ def run_forward(
     bias = None if bias is None else shaped(function, "bias", bias, weight.shape[:1])
     added = None if residual is None else _of_shape(function, "residual", residual, g.y_seen)
     y, memory = image_target(function, out, g.y_seen, x, weight, bias, residual)
-    _forward(g, _memory(x), weight, bias, added, _five(memory, rank), activation, algorithm)
+    _forward(g, _memory(x), weight, bias, added, volume(memory), activation, algorithm)
     return _returned(y, out)
 
 
@@ -291,7 +286,7 @@ def run_backward_input(function, rank, dy, weight, x_shape, stride, padding, dil
     g = convolution(function, x_shape, weight.shape, stride, padding, dilation, groups)
     gradient = _of_shape(function, "dy", dy, g.y_seen)
     dx, memory = empty_images(*x_shape)
-    _backward_input(g, gradient, weight, _five(memory, rank), algorithm)
+    _backward_input(g, gradient, weight, volume(memory), algorithm)
     return dx
 
 
@@ -320,7 +315,7 @@ def run_transposed(
     g = transposed(function, x.shape, weight.shape, stride, padding, output_padding, dilation, groups)
     bias = None if bias is None else shaped(function, "bias", bias, g.x_shape[1:2])
     y, memory = image_target(function, out, g.x_seen, x, weight, bias)
-    _backward_input(g, _extended(g, x), weight, _five(memory, rank), algorithm, bias, activation)
+    _backward_input(g, _extended(g, x), weight, volume(memory), algorithm, bias, activation)
     return _returned(y, out)
 
 
@@ -333,7 +328,7 @@ def run_transposed_backward_input(
     g = transposed(function, x_shape, weight.shape, stride, padding, output_padding, dilation, groups)
     gradient = _of_shape(function, "dy", dy, g.x_seen)
     dx, memory = empty_images(*g.y_seen)
-    _forward(g, gradient, weight, None, None, _five(memory, rank), None, algorithm)
+    _forward(g, gradient, weight, None, None, volume(memory), None, algorithm)
     return dx[tuple(slice(size) for size in x_shape)] if any(g.extra) else dx
 
 

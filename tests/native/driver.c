@@ -271,6 +271,23 @@ static void run_batch_norm(const fc_context *ctx) {
     check_finite(dbias, channels);
 }
 
+static void run_pad(const fc_context *ctx) {
+    fc_pad p = {.mode = (fc_pad_mode)between(0, 3), .batch = between(0, 3), .channels = ragged(33), .value = 2.0f};
+    int64_t x_size = p.batch * p.channels, y_size = x_size;
+    for (int i = 0; i < 3; i++) {
+        p.size[i] = between(1, 7);
+        const int64_t most = p.mode == FC_PAD_REFLECT ? p.size[i] - 1 : p.mode == FC_PAD_CIRCULAR ? p.size[i] : 9;
+        p.before[i] = between(0, most), p.after[i] = between(0, most);
+        x_size *= p.size[i], y_size *= p.size[i] + p.before[i] + p.after[i];
+    }
+    const float *x = input(x_size), *dy = input(y_size);
+    float *y = output(y_size), *dx = output(x_size);
+    fc_pad_forward(&p, x, y, ctx);
+    fc_pad_backward(&p, dy, dx, ctx);
+    check_finite(y, y_size);
+    check_finite(dx, x_size);
+}
+
 static void run_transpose(const fc_context *ctx) {
     const int64_t batch = between(0, 3), rows = ragged(65), columns = between(0, 4) ? ragged(65) : between(1, 400);
     const float *x = input(batch * rows * columns);
@@ -319,7 +336,7 @@ static void run_rnn(const fc_context *ctx) {
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
-    {"transpose", run_transpose}, {"rnn", run_rnn},
+    {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
 };
 
 int main(int argc, char **argv) {
