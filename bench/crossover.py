@@ -2,8 +2,8 @@
 
     python -m bench.crossover [--isa avx2] [--threads 1] [--pass forward] [--save crossover.json]
 
-Times every exact and Winograd algorithm (F(6x6) apart, which is on request only) on 3x3 stride-1 layers over a grid of
-channels, map sizes and batches, interleaved, best of many, and prints GFLOP/s by the direct algorithm's flop count, what
+Times direct and Winograd (F(6x6) apart, which is on request only) on 3x3 stride-1 layers over a grid of
+channels, map sizes and batches, interleaved, best of many. Prints GFLOP/s by the direct algorithm's flop count, what
 "auto" chose and how much it lost against the best.
 """
 
@@ -65,7 +65,16 @@ def measure(which, n, c, k, size, seconds):
     best = best_times({name: call(which, x, dy, weight, name) for name in CANDIDATES}, seconds)
     plan = ops.conv2d_plan(x.shape, weight.shape, padding=1)
     chosen = plan.algorithms[0 if which.startswith("forward") else PASSES.index(which) - 1]
-    return {"pass": which, "n": n, "c": c, "k": k, "size": size, "flops": 2 * plan.multiply_adds, "best": best, "auto": chosen}
+    return {
+        "pass": which,
+        "n": n,
+        "c": c,
+        "k": k,
+        "size": size,
+        "flops": 2 * plan.multiply_adds,
+        "best": best,
+        "auto": chosen,
+    }
 
 
 def show(row):
@@ -83,7 +92,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.05, help="time spent on each algorithm of each layer")
     parser.add_argument("--save", help="a JSON file for the rows")
     options = parser.parse_args()
-    print(f"{'pass':16s} {'layer':29s} {' '.join(f'{name:>8.8s}' for name in CANDIDATES)}  auto, slower than the best by")
+    print(
+        f"{'pass':16s} {'layer':29s} {' '.join(f'{name:>8.8s}' for name in CANDIDATES)}  auto, slower than the best by"
+    )
     rows = []
     with runtime.options(isa=options.isa, num_threads=options.threads):
         for which, n, (c, k), size in itertools.product(options.passes or PASSES, BATCHES, CHANNELS, MAPS):

@@ -26,7 +26,13 @@ typedef struct conv2d_algorithm {
                            const fc_context *ctx);
     void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
+    /* backward_input with an end of its own, in the same workspace: the forward pass of the transposed convolution, from x
+     * (laid out as this one's y). May be NULL: the epilogue is then a pass over what backward_input wrote. */
+    void (*transposed)(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
+                       float *y, void *workspace, const fc_context *ctx);
 } conv2d_algorithm;
+
+const conv2d_algorithm *conv2d_chosen(const fc_conv2d *conv, fc_pass pass);
 
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
 extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6;

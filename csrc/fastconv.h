@@ -141,6 +141,15 @@ void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const floa
 void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                                void *workspace, const fc_context *ctx);
 
+/* The transposed convolution of `conv`: its input gradient as a forward pass, y = activation(sum + bias + residual),
+ * from x, laid out as the y of `conv`, to y, laid out as its x. bias [in_channels] and residual, laid out as y, may be
+ * NULL. Workspace of FC_BACKWARD_INPUT. */
+void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                                 const float *residual, float *y, void *workspace, const fc_context *ctx);
+/* dbias[k] = sum of dy[pixel][k]. The other gradients are those of `conv`, its forward and its backward weight. */
+void fc_conv_transpose2d_backward_bias(int64_t pixels, int64_t channels, const float *dy, float *dbias,
+                                       const fc_context *ctx);
+
 /* ------------------------------------------------------------------------------------------------------- pooling */
 
 typedef struct fc_pool2d {
@@ -202,6 +211,22 @@ void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, cons
                      const float *weight_ih, const float *weight_hh, const float *reserve, float *dx, float *dh,
                      float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
                      void *workspace, const fc_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------------- padding */
+
+typedef enum fc_pad_mode { FC_PAD_CONSTANT, FC_PAD_REFLECT, FC_PAD_REPLICATE, FC_PAD_CIRCULAR } fc_pad_mode;
+
+/* Borders of maps (batch, size[0], size[1], size[2], channels), missing axes being 1. Sizes >= 1, pads >= 0; reflected ones
+ * are below the size, wrapped ones at most the size. value: that of a constant border. */
+typedef struct fc_pad {
+    fc_pad_mode mode;
+    int64_t batch, channels, size[3], before[3], after[3];
+    float value;
+} fc_pad;
+
+void fc_pad_forward(const fc_pad *pad, const float *x, float *y, const fc_context *ctx);
+/* dx[i] = the sum of dy over the elements that copied x[i]. */
+void fc_pad_backward(const fc_pad *pad, const float *dy, float *dx, const fc_context *ctx);
 
 /* -------------------------------------------------------------------------------------------------------- layout */
 

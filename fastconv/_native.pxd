@@ -80,6 +80,11 @@ cdef extern from "fastconv.h" nogil:
     void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight,
                                    float *dbias, void *workspace, const fc_context *ctx)
 
+    void fc_conv_transpose2d_forward(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                                     const float *residual, float *y, void *workspace, const fc_context *ctx)
+    void fc_conv_transpose2d_backward_bias(int64_t pixels, int64_t channels, const float *dy, float *dbias,
+                                           const fc_context *ctx)
+
     # pooling
     ctypedef struct fc_pool2d:
         int64_t batch, channels, in_height, in_width
@@ -126,6 +131,19 @@ cdef extern from "fastconv.h" nogil:
                          int64_t y_stride, const float *weight_ih, const float *weight_hh, const float *reserve,
                          float *dx, float *dh, float *dc, float *dweight_ih, float *dweight_hh, float *dbias_ih,
                          float *dbias_hh, void *workspace, const fc_context *ctx)
+
+    # padding
+    ctypedef enum fc_pad_mode:
+        FC_PAD_CONSTANT, FC_PAD_REFLECT, FC_PAD_REPLICATE, FC_PAD_CIRCULAR
+    ctypedef struct fc_pad:
+        fc_pad_mode mode
+        int64_t batch, channels
+        int64_t size[3]
+        int64_t before[3]
+        int64_t after[3]
+        float value
+    void fc_pad_forward(const fc_pad *pad, const float *x, float *y, const fc_context *ctx)
+    void fc_pad_backward(const fc_pad *pad, const float *dy, float *dx, const fc_context *ctx)
 
     # layout
     void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)

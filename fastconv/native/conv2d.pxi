@@ -127,3 +127,23 @@ cdef class Conv2dPlan:
         cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
         with nogil:
             fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
+
+    def transposed_forward(self, x, weight, bias, residual, y, Context ctx not None):
+        """y = activation(backward_input(x, weight) + bias + residual): x is laid out as y of this plan, y as its x."""
+        cdef const float *x_ = operand(x, "x", self.y_shape)
+        cdef const float *weight_ = operand(weight, "weight", self.weight_shape)
+        cdef const float *bias_ = optional(bias, "bias", self.x_shape[3:])
+        cdef const float *residual_ = optional(residual, "residual", self.x_shape)
+        cdef float *y_ = result(y, "y", self.x_shape)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_INPUT, &ctx.c))
+        with nogil:
+            fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, residual_, y_, space, &ctx.c)
+
+
+def conv_transpose2d_backward_bias(dy, dbias, Context ctx not None):
+    """dbias[k] = sum over pixels of dy[pixel, k]; dy (pixels, K)."""
+    cdef int64_t pixels = dy.shape[0], channels = dy.shape[1]
+    cdef const float *dy_ = operand(dy, "dy", (pixels, channels))
+    cdef float *dbias_ = result(dbias, "dbias", (channels,))
+    with nogil:
+        fc_conv_transpose2d_backward_bias(pixels, channels, dy_, dbias_, &ctx.c)

@@ -6,18 +6,38 @@ chained ops convert nothing. Sequences have shape (T, N, I). Geometry is keyword
 
 import os as _os
 
-from fastconv.ops import activations, convolution, embeddings, normalization, pooling, products, recurrent
+from fastconv.ops import (
+    activations,
+    convolution,
+    convolution1d,
+    convolution3d,
+    embeddings,
+    normalization,
+    padding,
+    pooling,
+    products,
+    recurrent,
+    transposed,
+)
 from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
+from fastconv.ops.convolution1d import *
+from fastconv.ops.convolution3d import *
 from fastconv.ops.embeddings import *
 from fastconv.ops.normalization import *
+from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.transposed import *
 
 __all__ = [
     *activations.__all__,
     *convolution.__all__,
+    *convolution1d.__all__,
+    *convolution3d.__all__,
+    *transposed.__all__,
+    *padding.__all__,
     *embeddings.__all__,
     *products.__all__,
     *normalization.__all__,

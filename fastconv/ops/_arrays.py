@@ -1,5 +1,6 @@
 """What every op does with its arrays: type checks, memory order, geometry."""
 
+import math
 import operator
 from numbers import Real
 
@@ -37,31 +38,53 @@ def shaped(function, name, value, shape):
     return contiguous(value)
 
 
+def channels_last(x):
+    """The view (N, ..., C) of an (N, C, ...) array."""
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
 def nhwc(x):
-    """The C-contiguous (N, H, W, C) array behind an (N, C, H, W) one: a view where memory is in that order."""
-    view = x.transpose(0, 2, 3, 1)
+    """The C-contiguous (N, H, W, C) array behind an (N, C, H, W) one: a view where memory is in that order.
+
+    Of maps with any number of spatial axes: (N, L, C) of (N, C, L), (N, D, H, W, C) of (N, C, D, H, W).
+    """
+    view = channels_last(x)
     if view.flags.c_contiguous and view.flags.aligned:
         return view
     source = contiguous(x)
-    batch, channels, height, width = source.shape
-    target = np.empty((batch, height, width, channels), np.float32)
-    _native.transpose(
-        source.reshape(batch, channels, height * width), target.reshape(batch, height * width, channels), context()
-    )
+    batch, channels, *sizes = source.shape
+    pixels = math.prod(sizes)
+    target = np.empty(view.shape, np.float32)
+    _native.transpose(source.reshape(batch, channels, pixels), target.reshape(batch, pixels, channels), context())
     return target
 
 
-def empty_images(batch, channels, height, width):
-    """An uninitialised (N, C, H, W) array on (N, H, W, C) memory, and that memory."""
-    memory = np.empty((batch, height, width, channels), np.float32)
-    return memory.transpose(0, 3, 1, 2), memory
+def empty_images(batch, channels, *sizes):
+    """An uninitialised (N, C, H, W) array on (N, H, W, C) memory, and that memory; sizes: the spatial ones."""
+    memory = np.empty((batch, *sizes, channels), np.float32)
+    return memory.transpose(0, -1, *range(1, 1 + len(sizes))), memory
+
+
+def image_target(function, out, shape, *operands):
+    """(y, memory) of this shape, memory being channels last: `out`, or a new array where there is none.
+
+    Also a new one where the kernels cannot write to out itself: other memory order, or shared with an operand; the
+    caller copies it to out.
+    """
+    if out is not None:
+        check_out(function, out, shape)
+        memory = channels_last(out)
+        shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
+        if memory.flags.c_contiguous and out.flags.aligned and not shared:
+            return out, memory
+    return empty_images(*shape)
 
 
 def dense(x):
     """x, or a C-ordered copy where its elements do not fill one block of memory in some order of its axes."""
     if x.flags.c_contiguous and x.flags.aligned:
         return x
-    if x.ndim == 4 and x.flags.aligned and x.transpose(0, 2, 3, 1).flags.c_contiguous:
+    if x.ndim > 2 and x.flags.aligned and channels_last(x).flags.c_contiguous:
         return x
     return np.array(x, order="C", copy=True)
 
@@ -70,7 +93,7 @@ def flat(x):
     """The memory of a `dense` array as one dimension, in memory order, without a copy."""
     if x.flags.c_contiguous:
         return x.reshape(-1)
-    return x.transpose(0, 2, 3, 1).reshape(-1)
+    return channels_last(x).reshape(-1)
 
 
 def like(function, name, value, reference):
@@ -130,30 +153,72 @@ def number(function, name, value):
     return float(value)
 
 
-def pair(function, name, value, minimum):
-    """An int or (height, width) as a pair of ints >= minimum."""
+def sizes(function, name, shape, ndim):
+    """A shape of `ndim` sizes >= 0, as a tuple."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{function}: {name}={shape!r}: must be a shape")
+    if len(shape) != ndim:
+        raise ValueError(f"{function}: {name}={shape!r}: must be {ndim} sizes >= 0")
+    return tuple(integer(function, name, size, 0) for size in shape)
+
+
+AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
+
+
+def extents(function, name, value, minimum, rank):
+    """An int, or a sequence of one a spatial axis, as a tuple of `rank` ints >= minimum."""
     if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"{function}: {name}={value!r}: must be an integer or a pair (height, width)")
+        if len(value) != rank:
+            raise ValueError(f"{function}: {name}={value!r}: must be an integer or {AXES[rank]}")
         values = tuple(value)
     else:
-        values = (value, value)
+        values = (value,) * rank
     try:
-        first, second = map(operator.index, values)
+        values = tuple(map(operator.index, values))
     except TypeError:
-        raise TypeError(f"{function}: {name}={value!r}: must be an integer or a pair of integers") from None
-    if first < minimum or second < minimum:
+        raise TypeError(f"{function}: {name}={value!r}: must be an integer or integers {AXES[rank]}") from None
+    if min(values) < minimum:
         raise ValueError(f"{function}: {name}={value!r}: every {name} must be >= {minimum}")
-    return first, second
+    return values
 
 
-def pads(function, padding):
-    """An int, (height, width) or ((top, bottom), (left, right)) as (top, bottom, left, right)."""
+def pair(function, name, value, minimum):
+    """An int or (height, width) as a pair of ints >= minimum."""
+    return extents(function, name, value, minimum, 2)
+
+
+def pads(function, padding, rank=2):
+    """An int, one an axis, or (before, after) an axis as one tuple: (top, bottom, left, right) of two axes.
+
+    Of a single axis, (before, after) may stand without the outer parentheses.
+    """
+    if rank == 1 and isinstance(padding, (tuple, list)) and len(padding) == 2:
+        padding = (padding,)
     if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):
-        if len(padding) != 2 or not all(isinstance(side, (tuple, list)) and len(side) == 2 for side in padding):
-            raise ValueError(f"{function}: padding={padding!r}: must be ((top, bottom), (left, right))")
-        vertical = pair(function, "padding", padding[0], 0)
-        horizontal = pair(function, "padding", padding[1], 0)
-        return (*vertical, *horizontal)
-    height, width = pair(function, "padding", padding, 0)
-    return height, height, width, width
+        if len(padding) != rank or not all(isinstance(side, (tuple, list)) and len(side) == 2 for side in padding):
+            rule = f"must be (before, after) for each of {AXES[rank]}"
+            raise ValueError(f"{function}: padding={padding!r}: {rule}")
+        return tuple(side for axis in padding for side in extents(function, "padding", axis, 0, 2))
+    return tuple(side for side in extents(function, "padding", padding, 0, rank) for _ in range(2))
+
+
+def sides(function, padding, kernel, stride, dilation):
+    """The pads of a convolution, as `pads` gives them, from these or from "same" or "valid".
+
+    "same" are those with which stride 1 keeps the size; the odd one goes to the end, as in PyTorch.
+    """
+    if not isinstance(padding, str):
+        return pads(function, padding, len(kernel))
+    if padding not in ("same", "valid"):
+        raise ValueError(f"{function}: padding={padding!r}: must be 'same', 'valid', a number or pads")
+    if padding == "valid":
+        return (0,) * (2 * len(kernel))
+    if max(stride) > 1:
+        raise ValueError(f"{function}: padding='same': needs stride 1, not {stride}")
+    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+    return tuple(side for total in totals for side in (total // 2, total - total // 2))
+
+
+def hashable(value):
+    """Lists as tuples, at any depth."""
+    return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value

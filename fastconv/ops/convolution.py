@@ -5,76 +5,78 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, check_out, contiguous, empty_images, integer, nhwc, pads, pair, shaped
+from fastconv.ops._arrays import (
+    array,
+    contiguous,
+    empty_images,
+    hashable,
+    image_target,
+    integer,
+    nhwc,
+    pair,
+    shaped,
+    sides,
+    sizes,
+)
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_pack", "conv2d_plan"]
 
 
-def _same_pads(x_shape, weight_shape, stride, dilation, function):
-    """The pads with which stride 1 keeps the size; the odd one goes to the bottom and right, as in PyTorch."""
-    if stride != (1, 1):
-        raise ValueError(f"{function}: padding='same': needs stride 1, not {stride}")
-    totals = [dilation[i] * (weight_shape[2 + i] - 1) for i in range(2)]
-    return tuple(side for total in totals for side in (total // 2, total - total // 2))
-
-
 @lru_cache(maxsize=4096, typed=True)  # 1.0 equals 1, and is refused
-def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact):
+def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact, constant):
     stride = pair(function, "stride", stride, 1)
     dilation = pair(function, "dilation", dilation, 1)
     groups = integer(function, "groups", groups, 1)
-    if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ValueError(f"{function}: padding={padding!r}: must be 'same', 'valid', a number or pads")
-        same = padding == "same"
-        sides = _same_pads(x_shape, weight_shape, stride, dilation, function) if same else (0, 0, 0, 0)
-    else:
-        sides = pads(function, padding)
+    pads = sides(function, padding, weight_shape[2:], stride, dilation)
     if algorithm not in _native.CONV2D_ALGORITHMS:
         names = ", ".join(_native.CONV2D_ALGORITHMS)
         raise ValueError(f"{function}: algorithm={algorithm!r}: must be one of {names}")
     code = activation_code(function, activation)
     try:
-        return _native.Conv2dPlan(x_shape, weight_shape, stride, sides, dilation, groups, code, algorithm, exact)
+        return _native.Conv2dPlan(
+            x_shape, weight_shape, stride, pads, dilation, groups, code, algorithm, exact, constant
+        )
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
 
 
-def _hashable(value):
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _cached_plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm):
+def _cached_plan(function, x_shape, weight_shape, *geometry, constant=False):
+    """geometry: stride, padding, dilation, groups, activation, algorithm. constant: weights are packed once."""
     exact = not context().winograd
     try:
-        return _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact)
+        return _plan(function, x_shape, weight_shape, *geometry, exact, constant)
     except TypeError:
         # A list somewhere, or a wrong type, which then fails with its own message.
-        geometry = [_hashable(value) for value in (stride, padding, dilation, groups, activation, algorithm)]
-        return _plan.__wrapped__(function, x_shape, weight_shape, *geometry, exact)
+        return _plan.__wrapped__(function, x_shape, weight_shape, *map(hashable, geometry), exact, constant)
 
 
-def _shape(function, name, shape):
-    if not isinstance(shape, (tuple, list)):
-        raise TypeError(f"{function}: {name}={shape!r}: must be a shape")
-    if len(shape) != 4:
-        raise ValueError(f"{function}: {name}={shape!r}: must be 4 sizes >= 0")
-    return tuple(integer(function, name, size, 0) for size in shape)
-
-
-def conv2d_plan(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, activation=None, algorithm="auto"):
+def conv2d_plan(
+    x_shape,
+    weight_shape,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    activation=None,
+    algorithm="auto",
+    constant_weights=False,
+):
     """The plan behind `conv2d` for these shapes: its output shape, algorithms and scratch memory.
 
-    x_shape (N, C, H, W), weight_shape (K, C / groups, R, S). ValueError for a geometry that conv2d would refuse.
+    x_shape (N, C, H, W), weight_shape (K, C / groups, R, S). constant_weights: for weights that `conv2d_pack` packs
+    once, so that "auto" need not count their packing. ValueError for a geometry that conv2d would refuse.
 
     >>> from fastconv import ops
     >>> ops.conv2d_plan((1, 3, 8, 8), (4, 3, 3, 3), padding=1).y_shape     # (N, H, W, K)
     (1, 8, 8, 4)
     """
-    shapes = _shape("conv2d_plan", "x_shape", x_shape), _shape("conv2d_plan", "weight_shape", weight_shape)
-    return _cached_plan("conv2d_plan", *shapes, stride, padding, dilation, groups, activation, algorithm)
+    x_shape = sizes("conv2d_plan", "x_shape", x_shape, 4)
+    weight_shape = sizes("conv2d_plan", "weight_shape", weight_shape, 4)
+    geometry = stride, padding, dilation, groups, activation, algorithm
+    return _cached_plan("conv2d_plan", x_shape, weight_shape, *geometry, constant=constant_weights)
 
 
 def conv2d_pack(weight, x_shape=None, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -96,19 +98,9 @@ def conv2d_pack(weight, x_shape=None, *, stride=1, padding=0, dilation=1, groups
         x_shape = (1, weight.shape[1] * groups, weight.shape[2], weight.shape[3])
         stride, padding, dilation = 1, 0, 1
     else:
-        x_shape = _shape(function, "x_shape", x_shape)
-    plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
-    return plan.pack(weight, context())
-
-
-def _is_target(out, *operands):
-    """True if the kernels can write to out itself: NHWC memory, shared with no operand."""
-    memory = out.transpose(0, 2, 3, 1)
-    return (
-        memory.flags.c_contiguous
-        and out.flags.aligned
-        and not any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
-    )
+        x_shape = sizes(function, "x_shape", x_shape, 4)
+    geometry = stride, padding, dilation, groups, None, algorithm
+    return _cached_plan(function, x_shape, weight.shape, *geometry, constant=True).pack(weight, context())
 
 
 def conv2d(
@@ -160,12 +152,7 @@ def conv2d(
             shape = (batch, channels, height, width)
             raise ValueError(f"{function}: residual has shape {residual.shape}: must be {shape}")
         residual = nhwc(residual)
-    if out is not None:
-        check_out(function, out, (batch, channels, height, width))
-    if out is not None and _is_target(out, x, weight, bias, residual):
-        y, memory = out, out.transpose(0, 2, 3, 1)
-    else:
-        y, memory = empty_images(batch, channels, height, width)
+    y, memory = image_target(function, out, (batch, channels, height, width), x, weight, bias, residual)
     try:
         plan.forward(nhwc(x), weight, bias, residual, memory, context())
     except ValueError as error:
@@ -190,7 +177,7 @@ def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     function = "conv2d_backward_input"
     array(function, "dy", dy, 4)
     weight = contiguous(array(function, "weight", weight, 4))
-    x_shape = _shape(function, "x_shape", x_shape)
+    x_shape = sizes(function, "x_shape", x_shape, 4)
     plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
     _check_dy(function, dy, plan)
     dx, memory = empty_images(*x_shape)
@@ -212,7 +199,7 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     function = "conv2d_backward_weight"
     array(function, "dy", dy, 4)
     array(function, "x", x, 4)
-    weight_shape = _shape(function, "weight_shape", weight_shape)
+    weight_shape = sizes(function, "weight_shape", weight_shape, 4)
     plan = _cached_plan(function, x.shape, weight_shape, stride, padding, dilation, groups, None, algorithm)
     _check_dy(function, dy, plan)
     dweight = np.empty(weight_shape, np.float32)

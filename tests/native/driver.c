@@ -160,6 +160,15 @@ static void run_conv2d(const fc_context *ctx) {
                               workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_WEIGHT, ctx)), ctx);
     check_finite(dw, w_size);
     if (dbias) check_finite(dbias, c.out_channels);
+    /* Transposed: from dy to an image as large as x. */
+    float *image = output(x_size), *image_dbias = output(c.in_channels);
+    const float *image_bias = between(0, 1) ? input(c.in_channels) : NULL;
+    const float *image_residual = between(0, 1) ? input(x_size) : NULL;
+    fc_conv_transpose2d_forward(&c, dy, w, image_bias, image_residual, image,
+                                workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_INPUT, ctx)), ctx);
+    check_finite(image, x_size);
+    fc_conv_transpose2d_backward_bias(c.batch * c.in_height * c.in_width, c.in_channels, x, image_dbias, ctx);
+    check_finite(image_dbias, c.in_channels);
 }
 
 /* Descriptors of random extremes: the plan must refuse or accept them without undefined arithmetic. */
@@ -262,6 +271,23 @@ static void run_batch_norm(const fc_context *ctx) {
     check_finite(dbias, channels);
 }
 
+static void run_pad(const fc_context *ctx) {
+    fc_pad p = {.mode = (fc_pad_mode)between(0, 3), .batch = between(0, 3), .channels = ragged(33), .value = 2.0f};
+    int64_t x_size = p.batch * p.channels, y_size = x_size;
+    for (int i = 0; i < 3; i++) {
+        p.size[i] = between(1, 7);
+        const int64_t most = p.mode == FC_PAD_REFLECT ? p.size[i] - 1 : p.mode == FC_PAD_CIRCULAR ? p.size[i] : 9;
+        p.before[i] = between(0, most), p.after[i] = between(0, most);
+        x_size *= p.size[i], y_size *= p.size[i] + p.before[i] + p.after[i];
+    }
+    const float *x = input(x_size), *dy = input(y_size);
+    float *y = output(y_size), *dx = output(x_size);
+    fc_pad_forward(&p, x, y, ctx);
+    fc_pad_backward(&p, dy, dx, ctx);
+    check_finite(y, y_size);
+    check_finite(dx, x_size);
+}
+
 static void run_transpose(const fc_context *ctx) {
     const int64_t batch = between(0, 3), rows = ragged(65), columns = between(0, 4) ? ragged(65) : between(1, 400);
     const float *x = input(batch * rows * columns);
@@ -310,7 +336,7 @@ static void run_rnn(const fc_context *ctx) {
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
-    {"transpose", run_transpose}, {"rnn", run_rnn},
+    {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
 };
 
 int main(int argc, char **argv) {

@@ -1,0 +1,77 @@
+"""Borders around maps, forward and backward: constant, reflected, replicated or wrapped around.
+
+x is (N, C, *sizes) with one, two or three spatial axes, in any memory order; results lie in (N, *sizes, C) memory.
+    padding     an int, one an axis, or (before, after) an axis, as of a convolution: ((top, bottom), (left, right)).
+                Every pad >= 0
+    mode        "constant"   value, 0 by default
+                "reflect"    mirrored at the first and last element, which are not repeated: pads < size
+                "replicate"  the first and last element repeated
+                "circular"   from the other end: pads <= size
+The modes are those of torch.nn.functional.pad. TypeError for a wrong type or dtype, ValueError for sizes that do not
+fit.
+"""
+
+import math
+
+from fastconv import _native
+from fastconv.ops._arrays import array, empty_images, nhwc, number, pads, sizes
+from fastconv.ops._map_geometry import lift, volume
+from fastconv.runtime import context
+
+__all__ = ["pad", "pad_backward"]
+
+
+def _geometry(function, shape, padding, mode):
+    """(pads, padded shape) of maps (N, C, *sizes)."""
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"{function}: x has shape {shape}: must have 3, 4 or 5 dimensions")
+    if not isinstance(mode, str) or mode not in _native.PAD_MODES:
+        raise ValueError(f"{function}: mode={mode!r}: must be one of {', '.join(_native.PAD_MODES)}")
+    if min(shape[2:]) < 1:
+        raise ValueError(f"{function}: x has shape {shape}: every size must be >= 1")
+    sides = pads(function, padding, len(shape) - 2)
+    for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True):
+        most = {"reflect": size - 1, "circular": size}.get(mode)
+        if most is not None and max(before, after) > most:
+            rule = "<= its size" if mode == "circular" else "< its size"
+            raise ValueError(f"{function}: padding={padding!r}: {mode} pads of an axis of {size} must be {rule}")
+    padded = [size + before + after for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True)]
+    if math.prod(padded) * max(1, shape[0]) * max(1, shape[1]) >= 2**60:
+        raise ValueError(f"{function}: padding={padding!r}: the sizes overflow 64 bits")
+    return lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
+
+
+def pad(x, *, padding, mode="constant", value=0.0):
+    """x (N, C, *sizes) with a border -> y (N, C, *padded sizes), float32. For padding and mode see the module's text.
+
+    value: that of a constant border.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> x = np.array([[[1.0, 2.0, 3.0]]], np.float32)
+    >>> ops.pad(x, padding=(1, 2), mode="reflect").tolist()
+    [[[2.0, 1.0, 2.0, 3.0, 2.0, 1.0]]]
+    """
+    array("pad", "x", x)
+    value = number("pad", "value", value)
+    sides, shape = _geometry("pad", x.shape, padding, mode)
+    y, memory = empty_images(*shape)
+    _native.pad_forward(volume(nhwc(x)), volume(memory), sides, mode, value, context())
+    return y
+
+
+def pad_backward(dy, x_shape, *, padding, mode="constant"):
+    """The gradient of `pad` in x: dy (N, C, *padded sizes) -> dx x_shape. Each element sums dy over its copies.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.pad_backward(np.ones((1, 1, 6), np.float32), (1, 1, 3), padding=(1, 2), mode="reflect").tolist()
+    [[[2.0, 3.0, 1.0]]]
+    """
+    function = "pad_backward"
+    array(function, "dy", dy)
+    x_shape = sizes(function, "x_shape", x_shape, dy.ndim)
+    sides, shape = _geometry(function, x_shape, padding, mode)
+    if dy.shape != shape:
+        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {shape}")
+    dx, memory = empty_images(*x_shape)
+    _native.pad_backward(volume(nhwc(dy)), volume(memory), sides, mode, context())
+    return dx
