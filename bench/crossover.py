@@ -1,6 +1,7 @@
 """Where one convolution algorithm overtakes another: the measurements behind the rule table of csrc/conv2d.c.
 
     python -m bench.crossover [--isa avx2] [--threads 1] [--pass forward] [--save crossover.json]
+    python -m bench.crossover --fit crossover.json [more.json]      # the table of csrc/conv2d_choose.c
 
 Times direct and Winograd (F(6x6) apart, which is on request only) on 3x3 stride-1 layers over a grid of
 channels, map sizes and batches, interleaved, best of many. Prints GFLOP/s by the direct algorithm's flop count, what
@@ -63,7 +64,7 @@ def measure(which, n, c, k, size, seconds):
     x, dy = images(rng, n, c, size, size), images(rng, n, k, size, size)
     weight = rng.standard_normal((k, c, 3, 3), np.float32)
     best = best_times({name: call(which, x, dy, weight, name) for name in CANDIDATES}, seconds)
-    plan = ops.conv2d_plan(x.shape, weight.shape, padding=1)
+    plan = ops.conv2d_plan(x.shape, weight.shape, padding=1, constant_weights=which == "forward_packed")
     chosen = plan.algorithms[0 if which.startswith("forward") else PASSES.index(which) - 1]
     return {
         "pass": which,
@@ -84,6 +85,41 @@ def show(row):
     print(f"{row['pass']:16s} {layer} {speeds}  {row['auto']:12s} {loss:5.2f}{' *' if loss > 1.05 else ''}", flush=True)
 
 
+def counts(row, algorithm):
+    """What csrc/conv2d_choose.c counts of a layer: its unknowns are the nanoseconds of each."""
+    m = {"direct": 0, "winograd": 4, "winograd_2x2": 2}[algorithm]
+    back = row["pass"] == "backward_input"
+    depth, columns = (row["k"], row["c"]) if back else (row["c"], row["k"])
+    elements = (m + 2) ** 2 if m else 9
+    places = row["n"] * (-((-row["size"] // m) ** 2) if m else row["size"] ** 2)
+    moved = elements * places if m else places
+    rounded = -(-columns // 16) * 16
+    return [elements * places * depth * rounded, moved * depth, moved * columns, elements * depth * columns, 1.0]
+
+
+def fit(paths):
+    """Print the table that fits saved rows best, in relative error, with no time below zero."""
+    from scipy.optimize import nnls
+
+    rows = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            rows += json.load(file)
+    names = {"forward": "PACKING_FORWARD", "forward_packed": "FORWARD"}
+    for which in PASSES:
+        fitted = []
+        for algorithm in CANDIDATES:
+            chosen = [row for row in rows if row["pass"] == which and min(row["c"], row["k"]) >= 8]
+            times = np.array([row["best"][algorithm] * 1e9 for row in chosen])
+            relative = np.array([counts(row, algorithm) for row in chosen]) / times[:, None]
+            scale = relative.max(axis=0)
+            solution = nnls(relative / scale, np.ones(len(chosen)))[0] / scale
+            error = np.abs(relative @ solution - 1)
+            print(f"/* {which} {algorithm}: mean error {error.mean():.2f}, most {error.max():.2f} */")
+            fitted.append("{" + ", ".join(f"{value:.3g}" for value in solution) + "}")
+        print(f"    [{names.get(which, which.upper())}] = {{{', '.join(fitted)}}},")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--isa", default=None)
@@ -91,7 +127,11 @@ def main():
     parser.add_argument("--pass", dest="passes", action="append", choices=PASSES)
     parser.add_argument("--seconds", type=float, default=0.05, help="time spent on each algorithm of each layer")
     parser.add_argument("--save", help="a JSON file for the rows")
+    parser.add_argument("--fit", nargs="+", metavar="FILE", help="fit the table of estimates to saved rows")
     options = parser.parse_args()
+    if options.fit:
+        fit(options.fit)
+        return
     print(
         f"{'pass':16s} {'layer':29s} {' '.join(f'{name:>8.8s}' for name in CANDIDATES)}  auto, slower than the best by"
     )

@@ -66,11 +66,6 @@ static bool sizes_fit(const fc_conv2d *c) {
            fc_extent_ok((int64_t[]){rounded, fc_round_up(c->in_channels, 64), c->kernel_height, c->kernel_width}, 4);
 }
 
-/* Measured: depthwise layers leave 15 of 16 lanes of the direct tile idle; everywhere else direct is the fastest. */
-static fc_conv2d_algorithm choose(const fc_conv2d *c) {
-    return conv2d_depthwise.supports(c) ? FC_CONV2D_DEPTHWISE : FC_CONV2D_DIRECT;
-}
-
 fc_status fc_conv2d_plan(fc_conv2d *c, fc_error *e) {
     fc_status status = check_sizes(c, e);
     if (status != FC_OK) return status;
@@ -92,7 +87,7 @@ fc_status fc_conv2d_plan(fc_conv2d *c, fc_error *e) {
     if (c->algorithm != FC_CONV2D_AUTO && !algorithms[c->algorithm]->supports(c))
         return FC_REFUSE(e, FC_UNSUPPORTED, "algorithm", "does not support this geometry", (int64_t)c->algorithm);
     for (int pass = 0; pass < FC_PASS_COUNT; pass++)
-        c->chosen[pass] = c->algorithm == FC_CONV2D_AUTO ? choose(c) : c->algorithm;
+        c->chosen[pass] = c->algorithm == FC_CONV2D_AUTO ? conv2d_choose(c, (fc_pass)pass) : c->algorithm;
     return FC_OK;
 }
 

@@ -37,6 +37,9 @@ const conv2d_algorithm *conv2d_chosen(const fc_conv2d *conv, fc_pass pass);
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
 extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6;
 
+/* ---- conv2d_choose.c: what FC_CONV2D_AUTO means for a pass of a valid geometry. */
+fc_conv2d_algorithm conv2d_choose(const fc_conv2d *conv, fc_pass pass);
+
 static inline int64_t conv2d_taps(const fc_conv2d *c) { return c->kernel_height * c->kernel_width; }
 static inline int64_t conv2d_in_depth(const fc_conv2d *c) { return c->in_channels / c->groups; }
 static inline int64_t conv2d_out_depth(const fc_conv2d *c) { return c->out_channels / c->groups; }

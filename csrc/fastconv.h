@@ -121,6 +121,7 @@ typedef struct fc_conv2d {
     fc_activation activation;      /* the last step of the forward pass */
     fc_conv2d_algorithm algorithm; /* what was asked for; may be FC_CONV2D_AUTO */
     bool exact;                    /* AUTO leaves out Winograd, whose rounding errors are larger */
+    bool constant_weights;         /* AUTO: weights are packed once, not before every forward pass */
     int64_t out_height, out_width; /* filled by fc_conv2d_plan, as is: */
     fc_conv2d_algorithm chosen[FC_PASS_COUNT];
 } fc_conv2d;

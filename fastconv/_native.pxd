@@ -65,7 +65,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t pad_top, pad_bottom, pad_left, pad_right
         fc_activation activation
         fc_conv2d_algorithm algorithm
-        c_bool exact
+        c_bool exact, constant_weights
         int64_t out_height, out_width
         fc_conv2d_algorithm chosen[3]
     fc_status fc_conv2d_plan(fc_conv2d *conv, fc_error *error)

@@ -74,6 +74,7 @@ class Conv2dPlan:
         fused: tuple[int, float, float],
         algorithm: str,
         exact: bool = False,
+        constant_weights: bool = False,
     ) -> None: ...
     @property
     def multiply_adds(self) -> int: ...

@@ -15,7 +15,7 @@ BEST_ISA = runtime.isa()
 def conv2d(size, pass_, algorithm, operands):
     geometry = size.geometry | {"algorithm": algorithm}
     try:
-        plan = ops.conv2d_plan(size.x_shape, size.weight_shape, **geometry)
+        ops.conv2d_plan(size.x_shape, size.weight_shape, **geometry)
     except ValueError as error:
         raise Unsupported(str(error)) from None
     if pass_ == "backward_input":
@@ -26,7 +26,7 @@ def conv2d(size, pass_, algorithm, operands):
         return lambda: ops.conv2d_backward_weight(dy, x, size.weight_shape, **geometry)[0]
     x, weight = operands["x"], operands["weight"]
     if pass_ == "forward":
-        weight = plan.pack(weight, runtime.context())
+        weight = ops.conv2d_pack(weight, size.x_shape, **geometry)
     y = ops.conv2d(x, weight, **geometry)
     return lambda: ops.conv2d(x, weight, out=y, **geometry)
 

@@ -25,9 +25,9 @@ cdef class Conv2dPlan:
     cdef tuple bias_shape, packing
 
     def __init__(self, tuple x_shape, tuple weight_shape, tuple stride, tuple pads, tuple dilation, groups,
-                 tuple fused, algorithm, bint exact=False):
+                 tuple fused, algorithm, bint exact=False, bint constant_weights=False):
         """x_shape (N, C, H, W), weight_shape (K, C / groups, R, S), pads (top, bottom, left, right). exact: algorithm
-        "auto" is not Winograd."""
+        "auto" is not Winograd. constant_weights: it is chosen for weights that are packed once."""
         cdef fc_error error
         try:
             self.c.batch, self.c.in_channels, self.c.in_height, self.c.in_width = x_shape
@@ -41,6 +41,7 @@ cdef class Conv2dPlan:
                              "every size must fit 64 bits") from None
         self.c.activation = activation(fused[0], fused[1], fused[2])
         self.c.exact = exact
+        self.c.constant_weights = constant_weights
         self.c.algorithm = <fc_conv2d_algorithm><int>CONV2D_ALGORITHMS[algorithm]
         if fc_conv2d_plan(&self.c, &error) != FC_OK:
             if error.argument == b"algorithm":
