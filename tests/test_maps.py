@@ -24,6 +24,13 @@ def channels_last(array):
 MAP_ORDERS = {"channels last": channels_last, **ORDERS}
 
 
+@pytest.fixture(autouse=True)
+def exact():
+    """Integers stay exact, and a NaN moves no other bit, where products are summed as they are."""
+    with runtime.options(winograd=False):
+        yield
+
+
 class Problem:
     """A case with data, and all results of a module that has the ops: fastconv.ops or reference."""
 
@@ -91,6 +98,14 @@ def test_accuracy_on_reals(name, isa):
     terms = case.c * case.k * int(np.prod(case.kernel)) + case.n * problem.dy[0, 0].size
     for name, actual, wanted, magnitude in zip(NAMES, problem.results(ops), expected, magnitudes, strict=True):
         assert_accurate(actual, wanted, magnitude, terms, name)
+
+
+@pytest.mark.parametrize("name", ["volume", "up_stride_1"])
+def test_winograd_serves_too(name, isa):
+    """Slices of 3 x 3 kernels with stride 1 are what it takes."""
+    problem = real_problem(name)
+    for actual, wanted in zip(problem.results(ops, algorithm="winograd"), problem.results(reference), strict=True):
+        assert np.abs(actual - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("name", ["sequence", "volume", "volume_strided", "volume_depthwise", "up_4x4", "up_volume"])
