@@ -93,8 +93,6 @@ fc_status fc_conv2d_plan(fc_conv2d *c, fc_error *e) {
 
 /* ------------------------------------------------------------------------------------------------------ dispatch */
 
-const conv2d_algorithm *conv2d_chosen(const fc_conv2d *c, fc_pass pass) { return algorithms[c->chosen[pass]]; }
-
 int64_t fc_conv2d_workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_context *ctx) {
     return algorithms[c->chosen[pass]]->workspace_bytes(c, pass, ctx);
 }

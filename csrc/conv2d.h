@@ -26,13 +26,7 @@ typedef struct conv2d_algorithm {
                            const fc_context *ctx);
     void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
-    /* backward_input with an end of its own, in the same workspace: the forward pass of the transposed convolution, from x
-     * (laid out as this one's y). May be NULL: the epilogue is then a pass over what backward_input wrote. */
-    void (*transposed)(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
-                       float *y, void *workspace, const fc_context *ctx);
 } conv2d_algorithm;
-
-const conv2d_algorithm *conv2d_chosen(const fc_conv2d *conv, fc_pass pass);
 
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
 extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6;
@@ -69,6 +63,9 @@ void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, i
 /* ---- conv2d_direct_input.c, conv2d_direct_weight.c */
 
 int64_t conv2d_direct_input_bytes(const fc_conv2d *conv, const fc_context *ctx);
+/* backward_input with an epilogue: the forward pass of the transposed convolution. */
+void conv2d_direct_transposed(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
+                              float *y, void *workspace, const fc_context *ctx);
 void conv2d_direct_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx,
                                   void *workspace, const fc_context *ctx);
 

@@ -263,11 +263,11 @@ int64_t conv2d_gather_panel_bytes(const conv2d_gather *g) {
     return fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + thread_bytes(g);
 }
 
-void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel, float *y,
-                             void *workspace, const fc_context *ctx) {
+void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel,
+                             const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx) {
     if (g->batch * g->rows * g->columns == 0) return;
     const int64_t panels = conv2d_panel_count(g->out_depth, ctx);
-    const gather_task t = begin_task(g, x, packed, &(conv2d_epilogue){0}, y, workspace, ctx);
+    const gather_task t = begin_task(g, x, packed, epilogue, y, workspace, ctx);
     const gather_scratch scratch = take_scratch(&t, t.scratch);
     for (int64_t i = 0; i < t.strips; i++) {
         const fc_strip strip = gather_strip(&t, i, &scratch);

@@ -27,8 +27,8 @@ void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *pack
 
 /* The same for one panel of columns of one group, on one thread: packed holds that panel alone. */
 int64_t conv2d_gather_panel_bytes(const conv2d_gather *g);
-void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel, float *y,
-                             void *workspace, const fc_context *ctx);
+void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel,
+                             const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx);
 
 /* ---- conv2d_phases.c: which gathers the passes of a convolution are. Tables are taken from the arena. */
 

@@ -29,15 +29,15 @@ static void finish_pixels(void *arg, int64_t begin, int64_t end, int thread) {
 
 void fc_conv_transpose2d_forward(const fc_conv2d *c, const float *x, const float *weight, const float *bias,
                                  const float *residual, float *y, void *workspace, const fc_context *ctx) {
-    const conv2d_algorithm *algorithm = conv2d_chosen(c, FC_BACKWARD_INPUT);
     const conv2d_epilogue epilogue = {bias, residual, &c->activation};
     const int64_t pixels = c->batch * c->in_height * c->in_width;
     if (c->batch == 0) return;
-    if (algorithm->transposed) {
-        algorithm->transposed(c, x, weight, &epilogue, y, workspace, ctx);
+    if (c->chosen[FC_BACKWARD_INPUT] == FC_CONV2D_DIRECT) {
+        conv2d_direct_transposed(c, x, weight, &epilogue, y, workspace, ctx);
         return;
     }
-    algorithm->backward_input(c, x, weight, y, workspace, ctx);
+    /* The others have no epilogue in this pass: it follows in one of its own. */
+    fc_conv2d_backward_input(c, x, weight, y, workspace, ctx);
     if (!bias && !residual && c->activation.kind == FC_IDENTITY) return;
     finish_task t = {ctx, &epilogue, y, c->in_channels};
     fc_parallel(pixels, fc_threads_for_memory(2 * pixels * c->in_channels * (int64_t)sizeof(float), ctx), finish_pixels,

@@ -62,8 +62,10 @@ def _fma_peak(context, seconds):
 def flops(layer, x_shape, y_shape):
     """Floating-point operations of a layer's forward pass, a multiply-add counted as 2; 0 for elementwise layers."""
     layer = getattr(layer, "convolution", layer)  # a convolution that is wrapped
-    if isinstance(layer, layers.Conv2d):
+    if isinstance(layer, (layers.Conv1d, layers.Conv2d, layers.Conv3d)):
         return 2 * int(np.prod(y_shape)) * int(np.prod(layer.weight.shape[1:]))
+    if isinstance(layer, (layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d)):
+        return 2 * int(np.prod(x_shape)) * int(np.prod(layer.weight.shape[1:]))
     if isinstance(layer, layers.Linear):
         return 2 * int(np.prod(x_shape)) * layer.out_features
     if isinstance(layer, (layers.LSTM, layers.GRU, layers.RNN)):

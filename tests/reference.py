@@ -163,67 +163,150 @@ def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None):
 # ---------------------------------------------------------------------------------------------------- convolution
 
 
-def _pair(value):
-    return (value, value) if np.isscalar(value) else tuple(value)
+def _axes(value, rank):
+    return (value,) * rank if np.isscalar(value) else tuple(value)
 
 
-def _pads(padding):
-    """((top, bottom), (left, right))"""
-    return tuple(_pair(side) for side in _pair(padding))
+def _sides(padding, rank):
+    """(before, after) of each axis."""
+    return tuple(_axes(side, 2) for side in _axes(padding, rank))
 
 
-def _tap(array, r, s, out_height, out_width, stride, dilation):
-    """The view of a padded input (N, C, H, W) that kernel tap (r, s) sees, of shape (N, C, P, Q)."""
-    (sh, sw), (dh, dw) = stride, dilation
-    rows = slice(r * dh, r * dh + (out_height - 1) * sh + 1, sh)
-    columns = slice(s * dw, s * dw + (out_width - 1) * sw + 1, sw)
-    return array[:, :, rows, columns]
+def _tap(array, tap, sizes, stride, dilation):
+    """The view of a padded input (N, C, *padded sizes) that a kernel tap sees, of shape (N, C, *sizes)."""
+    axes = zip(tap, sizes, stride, dilation, strict=True)
+    return array[(..., *(slice(r * d, r * d + (size - 1) * s + 1, s) for r, size, s, d in axes))]
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
-    """y[n,k,p,q] = bias[k] + sum over c,r,s of padded x[n, c, p*sh + r*dh, q*sw + s*dw] * weight[k,c,r,s]"""
-    stride, dilation, pads = _pair(stride), _pair(dilation), _pads(padding)
-    (n, c, h, w), (k, _, kernel_height, kernel_width) = x.shape, weight.shape
-    p = (h + sum(pads[0]) - dilation[0] * (kernel_height - 1) - 1) // stride[0] + 1
-    q = (w + sum(pads[1]) - dilation[1] * (kernel_width - 1) - 1) // stride[1] + 1
-    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *pads))
-    weight = np.asarray(weight, np.float64).reshape(groups, k // groups, c // groups, kernel_height, kernel_width)
-    y = np.zeros((n, groups, k // groups, p, q))
-    for r in range(kernel_height):
-        for s in range(kernel_width):
-            seen = _tap(padded, r, s, p, q, stride, dilation).reshape(n, groups, c // groups, p, q)
-            y += np.einsum("ngcpq,gkc->ngkpq", seen, weight[..., r, s], optimize=True)
-    y = y.reshape(n, k, p, q)
-    return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None]
+def conv(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
+    """y[n,k,p] = bias[k] + sum over c,r of padded x[n, c, p*stride + r*dilation] * weight[k,c,r] along every axis."""
+    (n, c, *inputs), (k, _, *kernel) = x.shape, weight.shape
+    rank = len(kernel)
+    stride, dilation, sides = _axes(stride, rank), _axes(dilation, rank), _sides(padding, rank)
+    axes = zip(inputs, sides, dilation, kernel, stride, strict=True)
+    sizes = [(size + sum(side) - d * (taps - 1) - 1) // s + 1 for size, side, d, taps, s in axes]
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *sides))
+    weight = np.asarray(weight, np.float64).reshape(groups, k // groups, c // groups, *kernel)
+    y = np.zeros((n, groups, k // groups, math.prod(sizes)))
+    for tap in np.ndindex(*kernel):
+        seen = _tap(padded, tap, sizes, stride, dilation).reshape(n, groups, c // groups, math.prod(sizes))
+        y += np.einsum("ngcp,gkc->ngkp", seen, weight[(..., *tap)], optimize=True)
+    y = y.reshape(n, k, *sizes)
+    return y if bias is None else y + np.asarray(bias, np.float64).reshape(k, *[1] * rank)
 
 
-def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    """The adjoint of conv2d in x: each tap sends dy * weight back to where it read."""
-    stride, dilation, pads = _pair(stride), _pair(dilation), _pads(padding)
-    (n, c, h, w), (k, _, kernel_height, kernel_width), (_, _, p, q) = x_shape, weight.shape, dy.shape
-    dy = np.asarray(dy, np.float64).reshape(n, groups, k // groups, p, q)
-    weight = np.asarray(weight, np.float64).reshape(groups, k // groups, c // groups, kernel_height, kernel_width)
-    padded = np.zeros((n, c, h + sum(pads[0]), w + sum(pads[1])))
-    for r in range(kernel_height):
-        for s in range(kernel_width):
-            sent = np.einsum("ngkpq,gkc->ngcpq", dy, weight[..., r, s], optimize=True)
-            _tap(padded, r, s, p, q, stride, dilation)[...] += sent.reshape(n, c, p, q)
-    return padded[:, :, pads[0][0] : pads[0][0] + h, pads[1][0] : pads[1][0] + w]
+def conv_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1):
+    """The adjoint of conv in x: each tap sends dy * weight back to where it read."""
+    (n, c, *inputs), (k, _, *kernel), (_, _, *sizes) = x_shape, weight.shape, dy.shape
+    rank = len(kernel)
+    stride, dilation, sides = _axes(stride, rank), _axes(dilation, rank), _sides(padding, rank)
+    dy = np.asarray(dy, np.float64).reshape(n, groups, k // groups, math.prod(sizes))
+    weight = np.asarray(weight, np.float64).reshape(groups, k // groups, c // groups, *kernel)
+    padded = np.zeros((n, c, *(size + sum(side) for size, side in zip(inputs, sides, strict=True))))
+    for tap in np.ndindex(*kernel):
+        sent = np.einsum("ngkp,gkc->ngcp", dy, weight[(..., *tap)], optimize=True)
+        _tap(padded, tap, sizes, stride, dilation)[...] += sent.reshape(n, c, *sizes)
+    inside = (slice(before, before + size) for size, (before, _) in zip(inputs, sides, strict=True))
+    return padded[(..., *inside)]
 
 
-def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1):
-    """(dweight, dbias): the adjoint of conv2d in weight, and the sum of dy over images and pixels."""
-    stride, dilation, pads = _pair(stride), _pair(dilation), _pads(padding)
-    (n, c, _, _), (k, depth, kernel_height, kernel_width), (_, _, p, q) = x.shape, weight_shape, dy.shape
-    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *pads))
+def conv_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1):
+    """(dweight, dbias): the adjoint of conv in weight, and the sum of dy over images and pixels."""
+    (n, c, *_), (k, depth, *kernel), (_, _, *sizes) = x.shape, weight_shape, dy.shape
+    rank = len(kernel)
+    stride, dilation, sides = _axes(stride, rank), _axes(dilation, rank), _sides(padding, rank)
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *sides))
     dy = np.asarray(dy, np.float64)
-    grouped = dy.reshape(n, groups, k // groups, p, q)
-    dweight = np.zeros((groups, k // groups, depth, kernel_height, kernel_width))
-    for r in range(kernel_height):
-        for s in range(kernel_width):
-            seen = _tap(padded, r, s, p, q, stride, dilation).reshape(n, groups, c // groups, p, q)
-            dweight[..., r, s] = np.einsum("ngkpq,ngcpq->gkc", grouped, seen, optimize=True)
-    return dweight.reshape(weight_shape), dy.sum(axis=(0, 2, 3))
+    grouped = dy.reshape(n, groups, k // groups, math.prod(sizes))
+    dweight = np.zeros((groups, k // groups, depth, *kernel))
+    for tap in np.ndindex(*kernel):
+        seen = _tap(padded, tap, sizes, stride, dilation).reshape(n, groups, c // groups, math.prod(sizes))
+        dweight[(..., *tap)] = np.einsum("ngkp,ngcp->gkc", grouped, seen, optimize=True)
+    return dweight.reshape(weight_shape), dy.sum(axis=(0, *range(2, 2 + rank)))
+
+
+conv1d = conv2d = conv3d = conv
+conv1d_backward_input = conv2d_backward_input = conv3d_backward_input = conv_backward_input
+conv1d_backward_weight = conv2d_backward_weight = conv3d_backward_weight = conv_backward_weight
+
+
+def _whole(sizes, kernel, stride, dilation, output_padding):
+    """The sizes of a transposed convolution before padding takes its share."""
+    axes = zip(sizes, kernel, stride, dilation, output_padding, strict=True)
+    return [(size - 1) * s + d * (taps - 1) + 1 + more for size, taps, s, d, more in axes]
+
+
+def conv_transpose(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """y[n, k, i*stride + r*dilation] += x[n,c,i] * weight[c,k,r] over c,i,r along every axis; then pads are cut off."""
+    (n, c, *sizes), (_, k, *kernel) = x.shape, weight.shape
+    rank = len(kernel)
+    stride, dilation, sides = _axes(stride, rank), _axes(dilation, rank), _sides(padding, rank)
+    whole = _whole(sizes, kernel, stride, dilation, _axes(output_padding, rank))
+    x = np.asarray(x, np.float64).reshape(n, groups, c // groups, math.prod(sizes))
+    weight = np.asarray(weight, np.float64).reshape(groups, c // groups, k, *kernel)
+    y = np.zeros((n, groups * k, *whole))
+    for tap in np.ndindex(*kernel):
+        sent = np.einsum("ngcp,gck->ngkp", x, weight[(..., *tap)], optimize=True)
+        _tap(y, tap, sizes, stride, dilation)[...] += sent.reshape(n, groups * k, *sizes)
+    y = y[(..., *(slice(before, size - after) for size, (before, after) in zip(whole, sides, strict=True)))]
+    return y if bias is None else y + np.asarray(bias, np.float64).reshape(groups * k, *[1] * rank)
+
+
+def conv_transpose_backward_input(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """The adjoint of conv_transpose in x: each element gathers from where it was sent."""
+    (n, c, *sizes), (_, k, *kernel) = x_shape, weight.shape
+    rank = len(kernel)
+    stride, dilation = _axes(stride, rank), _axes(dilation, rank)
+    whole = np.pad(np.asarray(dy, np.float64), ((0, 0), (0, 0), *_sides(padding, rank)))
+    weight = np.asarray(weight, np.float64).reshape(groups, c // groups, k, *kernel)
+    dx = np.zeros((n, groups, c // groups, math.prod(sizes)))
+    for tap in np.ndindex(*kernel):
+        seen = _tap(whole, tap, sizes, stride, dilation).reshape(n, groups, k, math.prod(sizes))
+        dx += np.einsum("ngkp,gck->ngcp", seen, weight[(..., *tap)], optimize=True)
+    return dx.reshape(x_shape)
+
+
+def conv_transpose_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """(dweight, dbias): the adjoint of conv_transpose in weight, and the sum of dy over images and pixels."""
+    (n, c, *sizes), (_, k, *kernel) = x.shape, weight_shape
+    rank = len(kernel)
+    stride, dilation = _axes(stride, rank), _axes(dilation, rank)
+    dy = np.asarray(dy, np.float64)
+    whole = np.pad(dy, ((0, 0), (0, 0), *_sides(padding, rank)))
+    x = np.asarray(x, np.float64).reshape(n, groups, c // groups, math.prod(sizes))
+    dweight = np.zeros((groups, c // groups, k, *kernel))
+    for tap in np.ndindex(*kernel):
+        seen = _tap(whole, tap, sizes, stride, dilation).reshape(n, groups, k, math.prod(sizes))
+        dweight[(..., *tap)] = np.einsum("ngcp,ngkp->gck", x, seen, optimize=True)
+    return dweight.reshape(weight_shape), dy.sum(axis=(0, *range(2, 2 + rank)))
+
+
+conv_transpose1d = conv_transpose2d = conv_transpose3d = conv_transpose
+conv_transpose1d_backward_input = conv_transpose2d_backward_input = conv_transpose_backward_input
+conv_transpose3d_backward_input = conv_transpose_backward_input
+conv_transpose1d_backward_weight = conv_transpose2d_backward_weight = conv_transpose_backward_weight
+conv_transpose3d_backward_weight = conv_transpose_backward_weight
+
+
+# -------------------------------------------------------------------------------------------------------- padding
+
+
+_NUMPY_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def pad(x, *, padding, mode="constant", value=0.0):
+    named = {"constant_values": value} if mode == "constant" else {}
+    return np.pad(
+        np.asarray(x, np.float64), ((0, 0), (0, 0), *_sides(padding, x.ndim - 2)), _NUMPY_MODES[mode], **named
+    )
+
+
+def pad_backward(dy, x_shape, *, padding, mode="constant"):
+    """Padding the numbers of the elements says where each element of dy came from."""
+    numbers = pad(np.arange(math.prod(x_shape)).reshape(x_shape), padding=padding, mode=mode, value=-1)
+    dx = np.zeros(math.prod(x_shape))
+    np.add.at(dx, numbers[numbers >= 0].astype(int), np.asarray(dy, np.float64)[numbers >= 0])
+    return dx.reshape(x_shape)
 
 
 # -------------------------------------------------------------------------------------------------------- pooling

@@ -95,6 +95,19 @@ class Namespace(dict):
             dy=array(2, 6, 5, 6),
             out=np.full((2, 6, 5, 6), 7, f32),
             depthwise=array(4, 1, 3, 3),
+            line=array(2, 4, 9),
+            line_w=array(6, 4, 3),
+            line_dy=array(2, 6, 9),
+            volume=array(2, 4, 3, 4, 5),
+            volume_w=array(6, 4, 3, 3, 3),
+            volume_dy=array(2, 6, 3, 4, 5),
+            up1_w=array(4, 6, 3),
+            up1_dy=array(2, 6, 19),
+            up2_w=array(4, 6, 3, 3),
+            up2_dy=array(2, 6, 10, 12),
+            up3_w=array(4, 6, 2, 2, 2),
+            up3_dy=array(2, 6, 6, 8, 10),
+            padded=array(2, 4, 7, 8),
             a=array(3, 4),
             b=array(4, 5),
             c=np.full((3, 5), 7, f32),
@@ -140,6 +153,27 @@ VALID = {
     "conv2d_plan": "ops.conv2d_plan((2, 4, 5, 6), (6, 4, 3, 3), padding=1).y_shape",
     "conv2d_backward_input": "ops.conv2d_backward_input({dy}, {w}, (2, 4, 5, 6), padding=1)",
     "conv2d_backward_weight": "ops.conv2d_backward_weight({dy}, {x}, (6, 4, 3, 3), padding=1)",
+    "conv1d": "ops.conv1d({line}, {line_w}, {bias}, padding=1)",
+    "conv1d_backward_input": "ops.conv1d_backward_input({line_dy}, {line_w}, (2, 4, 9), padding=1)",
+    "conv1d_backward_weight": "ops.conv1d_backward_weight({line_dy}, {line}, (6, 4, 3), padding=1)",
+    "conv3d": "ops.conv3d({volume}, {volume_w}, {bias}, padding=1)",
+    "conv3d_backward_input": "ops.conv3d_backward_input({volume_dy}, {volume_w}, (2, 4, 3, 4, 5), padding=1)",
+    "conv3d_backward_weight": "ops.conv3d_backward_weight({volume_dy}, {volume}, (6, 4, 3, 3, 3), padding=1)",
+    "conv_transpose1d": "ops.conv_transpose1d({line}, {up1_w}, {bias}, stride=2)",
+    "conv_transpose1d_backward_input": "ops.conv_transpose1d_backward_input({up1_dy}, {up1_w}, (2, 4, 9), stride=2)",
+    "conv_transpose1d_backward_weight": "ops.conv_transpose1d_backward_weight({up1_dy}, {line}, (4, 6, 3), stride=2)",
+    "conv_transpose2d": "ops.conv_transpose2d({x}, {up2_w}, {bias}, stride=2, padding=1, output_padding=1)",
+    "conv_transpose2d_backward_input": "ops.conv_transpose2d_backward_input({up2_dy}, {up2_w}, (2, 4, 5, 6), stride=2, "
+    "padding=1, output_padding=1)",
+    "conv_transpose2d_backward_weight": "ops.conv_transpose2d_backward_weight({up2_dy}, {x}, (4, 6, 3, 3), stride=2, "
+    "padding=1, output_padding=1)",
+    "conv_transpose3d": "ops.conv_transpose3d({volume}, {up3_w}, {bias}, stride=2)",
+    "conv_transpose3d_backward_input": "ops.conv_transpose3d_backward_input({up3_dy}, {up3_w}, (2, 4, 3, 4, 5), "
+    "stride=2)",
+    "conv_transpose3d_backward_weight": "ops.conv_transpose3d_backward_weight({up3_dy}, {volume}, (4, 6, 2, 2, 2), "
+    "stride=2)",
+    "pad": "ops.pad({x}, padding=1, mode='reflect')",
+    "pad_backward": "ops.pad_backward({padded}, (2, 4, 5, 6), padding=1, mode='reflect')",
     "gemm": "ops.gemm({a}, {b}, bias={five})",
     "matmul": "ops.matmul({a}, {b})",
     "linear": "ops.linear({rows}, {weight}, {five})",
@@ -288,6 +322,108 @@ def geometry_calls():
     ):
         yield "conv2d", CONV.format(f"activation={value}, padding=1"), (ValueError, TypeError), ["activation"]
         yield "gemm", f"ops.gemm(a, b, activation={value})", (ValueError, TypeError), ["activation"]
+
+
+def map_calls():
+    """The same of 1-D and 3-D convolutions, transposed ones and borders."""
+    line, volume = "ops.conv1d(line, line_w, bias, {})", "ops.conv3d(volume, volume_w, bias, {})"
+    up1, up2 = "ops.conv_transpose1d(line, up1_w, bias, {})", "ops.conv_transpose2d(x, up2_w, bias, {})"
+    up3 = "ops.conv_transpose3d(volume, up3_w, bias, {})"
+    up_input = "ops.conv_transpose2d_backward_input(up2_dy, up2_w, (2, 4, 5, 6), {})"
+    up_weight = "ops.conv_transpose2d_backward_weight(up2_dy, x, (4, 6, 3, 3), {})"
+    for function, call, rank in (
+        ("conv1d", line, 1),
+        ("conv1d_backward_input", "ops.conv1d_backward_input(line_dy, line_w, (2, 4, 9), {})", 1),
+        ("conv1d_backward_weight", "ops.conv1d_backward_weight(line_dy, line, (6, 4, 3), {})", 1),
+        ("conv3d", volume, 3),
+        ("conv3d_backward_input", "ops.conv3d_backward_input(volume_dy, volume_w, (2, 4, 3, 4, 5), {})", 3),
+        ("conv3d_backward_weight", "ops.conv3d_backward_weight(volume_dy, volume, (6, 4, 3, 3, 3), {})", 3),
+        ("conv_transpose1d", up1, 1),
+        ("conv_transpose2d", up2, 2),
+        ("conv_transpose2d_backward_input", up_input, 2),
+        ("conv_transpose2d_backward_weight", up_weight, 2),
+        ("conv_transpose3d", up3, 3),
+    ):
+        for name in ("stride", "dilation", "output_padding") if "transpose" in function else ("stride", "dilation"):
+            for value in ("-1", str((-1,) * rank), "-(2**63)", str((1,) * (rank + 1)), "()"):
+                yield function, call.format(f"{name}={value}"), ValueError, [name, str(eval(value))]
+            for value in ("1.5", "None", "'1'", str(("1",) * rank), "f32(2)", "{}"):
+                yield function, call.format(f"{name}={value}"), TypeError, [name]
+        for value in ("0", str((0,) * rank)):
+            yield function, call.format(f"stride={value}"), ValueError, ["stride", ">= 1"]
+        for value in ("2**62", "2**63", "2**70"):
+            yield function, call.format(f"padding={value}"), (ValueError, MemoryError), []
+            yield function, call.format(f"dilation={value}"), (ValueError, MemoryError), []
+            yield function, call.format(f"groups={value}"), ValueError, ["groups"]
+        for value in ("-1", "'full'", "((1, 2, 3),)", str(((1, -1),) * rank), "(1, 2, 3, 4)"):
+            yield function, call.format(f"padding={value}"), ValueError, ["padding"]
+        for value in ("1.5", "None", "b'same'", str(((1, 1.5),) * rank)):
+            yield function, call.format(f"padding={value}"), TypeError, ["padding"]
+        yield function, call.format("padding='same', stride=2"), ValueError, ["padding='same'", "stride"]
+        for value in ("0", "-1", "3", "5"):
+            yield function, call.format(f"groups={value}"), ValueError, ["groups"]
+        for value in ("1.0", "None", "'1'"):
+            yield function, call.format(f"groups={value}"), TypeError, ["groups"]
+        end = {"conv_transpose2d": "stride=2, padding=1, output_padding=1"}.get(function.split("_back")[0])
+        end = end or ("stride=2" if "transpose" in function else "padding=1")
+        for value in ("'fft'", "''", "None", "1", "'depthwise'"):
+            yield function, call.format(f"algorithm={value}, {end}"), (ValueError, TypeError), ["algorithm"]
+    for function, call in (("conv1d", line), ("conv3d", volume), ("conv_transpose2d", up2)):
+        for value in ("'swish'", "()", "1", "('relu', 1.0)"):
+            yield function, call.format(f"activation={value}, padding=1"), (ValueError, TypeError), ["activation"]
+        for value in ("line", "dy[0]", "read_only", "np.broadcast_to(f32(0), (2, 6, 9))"):
+            yield function, call.format(f"padding=1, out={value}"), ValueError, ["out"]
+        yield function, call.format("padding=1, out=1.0"), TypeError, ["out"]
+    for function, call in (("conv_transpose1d", up1), ("conv_transpose2d", up2), ("conv_transpose3d", up3)):
+        for value, end in (("1", ""), ("2", ", stride=2"), ("3", ", stride=2, dilation=3"), ("2**62", "")):
+            yield function, call.format(f"output_padding={value}{end}"), ValueError, ["output_padding"]
+        yield function, call.format("padding=100"), ValueError, ["padding=100", ">= 1"]
+        yield function, call.format("stride=2**62"), (ValueError, MemoryError), []
+    yield "conv1d", "ops.conv1d(line, line_w[:, :3])", ValueError, ["weight", "(6, 3, 3)", "4"]
+    yield "conv1d", "ops.conv1d(x, line_w)", ValueError, ["x", "3 dimensions"]
+    yield "conv1d", "ops.conv1d(line, w)", ValueError, ["weight", "3 dimensions"]
+    yield "conv1d", "ops.conv1d(line, packed)", TypeError, ["weight"]
+    yield "conv1d", "ops.conv1d(line[..., :2], line_w)", ValueError, ["weight", "(3,)", "fit", "(2,)"]
+    yield "conv1d", "ops.conv1d(line, line_w, residual=line_dy)", ValueError, ["residual", "(2, 6, 7)"]
+    yield "conv1d", "ops.conv1d(line[..., :0], line_w, padding=5)", ValueError, ["x", "(2, 4, 0)"]
+    yield "conv3d", "ops.conv3d(volume, volume_w[..., :0], padding=5)", ValueError, ["weight", "(6, 4, 3, 3, 0)"]
+    yield "conv3d", "ops.conv3d(volume, volume_w, bias[:5], padding=1)", ValueError, ["bias", "(5,)"]
+    yield "conv_transpose2d", "ops.conv_transpose2d(x, w)", ValueError, ["weight", "(6, 4, 3, 3)", "4"]
+    yield "conv_transpose2d", "ops.conv_transpose2d(x, up2_w, bias, groups=2)", ValueError, ["bias", "(12,)"]
+    for dy in ("line_dy[:1]", "line_dy[:, :5]", "line_dy[..., 1:]", "line_dy[0]", "line_dy.T"):
+        call = f"ops.conv1d_backward_input({dy}, line_w, (2, 4, 9), padding=1)"
+        yield "conv1d_backward_input", call, ValueError, ["dy"]
+        call = f"ops.conv1d_backward_weight({dy}, line, (6, 4, 3), padding=1)"
+        yield "conv1d_backward_weight", call, ValueError, ["dy"]
+    for dy in ("up2_dy[:1]", "up2_dy[:, :5]", "up2_dy[..., 1:]", "up2_dy[0]"):
+        yield "conv_transpose2d_backward_input", up_input.replace("up2_dy", dy).format("stride=2"), ValueError, ["dy"]
+        yield "conv_transpose2d_backward_weight", up_weight.replace("up2_dy", dy).format("stride=2"), ValueError, ["dy"]
+    for shape in ("None", "5", "(2, 4, 9.0)", "'abc'"):
+        call = f"ops.conv1d_backward_input(line_dy, line_w, {shape}, padding=1)"
+        yield "conv1d_backward_input", call, TypeError, ["x_shape"]
+    for shape in ("(2, 4)", "(2, 4, -9)", "(2, 4, 8)", "(2, 4, 2**62)", "(2, 4, 9, 1)", "(2**63, 4, 9)"):
+        call = f"ops.conv1d_backward_input(line_dy, line_w, {shape}, padding=1)"
+        yield "conv1d_backward_input", call, ValueError, []
+
+    border = "ops.pad(x, {})"
+    for value in ("-1", "(1,)", "(1, 2, 3)", "((1, 2), 3)", "((0, 0), (0, -1))", "2**62", "(2**40, 2**40)"):
+        yield "pad", border.format(f"padding={value}"), (ValueError, MemoryError), []
+        call = f"ops.pad_backward(padded, (2, 4, 5, 6), padding={value})"
+        yield "pad_backward", call, (ValueError, MemoryError), []
+    for value in ("1.5", "None", "'same'", "((1, 1), (1, None))"):
+        yield "pad", border.format(f"padding={value}"), TypeError, ["padding"]
+    for value in ("'edge'", "''", "None", "0", "[]"):
+        yield "pad", border.format(f"padding=1, mode={value}"), ValueError, ["mode", eval(value)]
+    for value in ("None", "'0'", "1j", "x"):
+        yield "pad", border.format(f"padding=1, value={value}"), TypeError, ["value"]
+    yield "pad", border.format("padding=5, mode='reflect'"), ValueError, ["padding=5", "reflect", "5", "<"]
+    yield "pad", border.format("padding=6, mode='circular'"), ValueError, ["padding=6", "circular", "5", "<="]
+    yield "pad", "ops.pad(a, padding=1)", ValueError, ["x", "(3, 4)", "3, 4 or 5"]
+    yield "pad", "ops.pad(x[:, :, :0], padding=1)", ValueError, ["x", "(2, 4, 0, 6)"]
+    for shape in ("(2, 4, 5)", "(2, 4, 5, 7)", "(2, 4, 5, -6)", "(1, 4, 5, 6)"):
+        yield "pad_backward", f"ops.pad_backward(padded, {shape}, padding=1)", ValueError, []
+    for shape in ("None", "(2, 4, 5, 6.0)"):
+        yield "pad_backward", f"ops.pad_backward(padded, {shape}, padding=1)", TypeError, ["x_shape"]
 
 
 def operand_calls():
@@ -543,6 +679,14 @@ def huge_calls():
     yield "conv2d_backward_input", call, refused, []
     call = "ops.conv2d_backward_weight(huge(1, 2**29, 1, 1), huge(1, 2**30, 1, 1), (2**29, 2**30, 1, 1))"
     yield "conv2d_backward_weight", call, refused, []
+    yield "conv1d", "ops.conv1d(huge(1, 2**20, 2**38), huge(1, 2**20, 1))", refused, []
+    yield "conv3d", "ops.conv3d(huge(1, 1, 2**20, 2**20, 2**20), huge(1, 1, 2, 1, 1))", refused, []
+    call = "ops.conv3d_backward_input(huge(1, 1, 1, 1, 1), huge(1, 1, 1, 1, 1), (1, 1, 2**58, 1, 1), stride=2**58)"
+    yield "conv3d_backward_input", call, refused, []
+    yield "conv_transpose2d", "ops.conv_transpose2d(huge(1, 1, 2**29, 2**29), huge(1, 1, 1, 1))", refused, []
+    yield "conv_transpose2d", "ops.conv_transpose2d(x, huge(4, 2**57, 1, 1))", refused, []
+    yield "pad", f"ops.pad({big}, padding=1)", refused, []
+    yield "pad_backward", f"ops.pad_backward({big}, (1, 2**12, 2**25, 2**22), padding=0)", refused, []
     yield "gemm", "ops.gemm(huge(2**30, 2**29), huge(2**29, 2**30))", refused, []
     yield "gemm", "ops.gemm(huge(2**50, 1), huge(1, 2**50))", refused, []
     yield "matmul", "ops.matmul(huge(2, 2**58), huge(2**58, 2))", refused, []
@@ -590,7 +734,7 @@ def extreme_calls():
 def table():
     """(kind, function, call, exception names or the call that gives the same, words)"""
     rows = []
-    for calls in (wrong_type_calls, geometry_calls, operand_calls, pooling_calls, other_calls, huge_calls):
+    for calls in (wrong_type_calls, geometry_calls, map_calls, operand_calls, pooling_calls, other_calls, huge_calls):
         for function, call, errors, words in calls():
             errors = errors if isinstance(errors, tuple) else (errors,) if errors else ()
             names = [error.__name__ for error in errors]

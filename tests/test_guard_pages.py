@@ -55,6 +55,9 @@ def conv2d_calls(rng):
             yield f"{name} without bias", plan.forward, [x, weight, None, None], [plan.y_shape]
             yield f"{name} backward input", plan.backward_input, [dy, weight], [plan.x_shape]
             yield f"{name} backward weight", plan.backward_weight, [dy, x], [case.weight_shape, (case.k,)]
+            transposed = [dy, weight, reals(rng, (case.c,)), reals(rng, plan.x_shape)]
+            yield f"{name} transposed", plan.transposed_forward, transposed, [plan.x_shape]
+            yield f"{name} transposed, plain", plan.transposed_forward, [dy, weight, None, None], [plan.x_shape]
 
 
 def pool2d_calls(rng):
@@ -164,6 +167,32 @@ def rnn_calls(rng):
                 yield f"{name} backward", backward, given, [*outputs, bias_ih.shape, bias_hh.shape]
 
 
+def pad_calls(rng):
+    for mode in _native.PAD_MODES:
+        for channels in SIZES:
+            for sizes, pads in (
+                ((1, 1, 5), (0, 0, 0, 0, 2, 3)),
+                ((1, 4, 3), (0, 0, 3, 0, 1, 2)),
+                ((3, 2, 7), (1, 2, 0, 1, 4, 1)),
+            ):
+                x = reals(rng, (2, *sizes, channels))
+                padded = [size + pads[2 * i] + pads[2 * i + 1] for i, size in enumerate(sizes)]
+                dy = reals(rng, (2, *padded, channels))
+
+                def forward(x, y, context, pads=pads, mode=mode):
+                    _native.pad_forward(x, y, pads, mode, 0.5, context)
+
+                def backward(dy, dx, context, pads=pads, mode=mode):
+                    _native.pad_backward(dy, dx, pads, mode, context)
+
+                yield f"pad {mode} {x.shape} {pads}", forward, [x], [dy.shape]
+                yield f"pad {mode} {x.shape} {pads} backward", backward, [dy], [x.shape]
+    for channels in SIZES:
+        for pixels in (1, 2, 130, 1000):
+            call = _native.conv_transpose2d_backward_bias
+            yield f"bias {pixels} {channels}", call, [reals(rng, (pixels, channels))], [(channels,)]
+
+
 def layout_calls(rng):
     for rows in SIZES:
         for columns in SIZES:
@@ -178,6 +207,7 @@ CALLS = {
     "elementwise": elementwise_calls,
     "batch_norm": batch_norm_calls,
     "rnn": rnn_calls,
+    "pad": pad_calls,
     "layout": layout_calls,
 }
 

@@ -244,6 +244,8 @@ def test_input_grad_false_skips_the_gradient(rng):
     (y, backward), (_, full_backward) = layer.forward(x), full.forward(x)
     assert backward(y) is None and full_backward(y).shape == x.shape
     np.testing.assert_array_equal(layer.weight.grad, full.weight.grad)
+    y, backward = layers.ConvTranspose1d(3, 2, 2, input_grad=False).forward(x[:, :, 0])
+    assert backward(y) is None
     before = Linear(3, 3)
     model = Sequential(before, Linear(3, 2, input_grad=False))
     y, backward = model.forward(normal(rng, 2, 3))
@@ -253,11 +255,33 @@ def test_input_grad_false_skips_the_gradient(rng):
     assert backward(y) is None
 
 
-@pytest.mark.parametrize("layer", [Linear(4, 3, rng=0), Conv2d(4, 3, (2, 1), padding=1, rng=0)], ids=["linear", "conv"])
-def test_gradients_by_differences(layer, isa, rng):
-    x = normal(rng, 2, 4, 3, 5) if isinstance(layer, Conv2d) else normal(rng, 5, 4)
+GRADIENTS = [
+    (Linear(4, 3, rng=0), (5, 4)),
+    (Conv2d(4, 3, (2, 1), padding=1, rng=0), (2, 4, 3, 5)),
+    (Conv2d(4, 3, 3, padding="same", padding_mode="reflect", rng=0), (2, 4, 4, 5)),
+    (Conv2d(4, 2, 3, padding=(2, 1), stride=2, padding_mode="circular", groups=2, rng=0), (2, 4, 4, 5)),
+    (layers.Conv1d(4, 3, 3, stride=2, padding=1, rng=0), (2, 4, 9)),
+    (layers.Conv1d(4, 3, 4, padding=(3, 0), padding_mode="replicate", rng=0), (2, 4, 6)),
+    (layers.Conv3d(2, 3, 3, padding=1, stride=(2, 1, 1), rng=0), (1, 2, 4, 4, 5)),
+    (layers.Conv3d(2, 3, 2, padding="same", padding_mode="reflect", rng=0), (1, 2, 3, 4, 3)),
+    (layers.ConvTranspose1d(4, 3, 4, stride=2, padding=1, rng=0), (2, 4, 5)),
+    (layers.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1, groups=2, rng=0), (2, 4, 3, 4)),
+    (layers.ConvTranspose3d(2, 3, 2, stride=2, rng=0), (1, 2, 2, 3, 2)),
+    (layers.ReflectionPad2d((1, 2, 0, 2)), (2, 3, 4, 5)),
+    (layers.ReplicationPad1d((3, 1)), (2, 3, 4)),
+    (layers.CircularPad3d(1), (1, 2, 3, 2, 3)),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), GRADIENTS, ids=[f"{type(layer).__name__}{i}" for i, (layer, _) in enumerate(GRADIENTS)]
+)
+def test_gradients_by_differences(layer, shape, isa, rng):
+    x = normal(rng, *shape)
     _, backward = layer.forward(x)
     assert check_vjp(layer, backward, x, rng) < 1e-2
+    if not list(layer.parameters()):
+        return
     weight = layer.weight.value.copy()
 
     def by_weight(value):
@@ -278,6 +302,8 @@ def test_initial_values_are_seeded_and_bounded():
     for make, bound in (
         (lambda rng: Linear(64, 80, rng=rng), 1 / 8),
         (lambda rng: Conv2d(4, 32, 4, rng=rng), 1 / 8),
+        (lambda rng: layers.Conv3d(8, 32, 2, rng=rng), 1 / 8),
+        (lambda rng: layers.ConvTranspose2d(32, 32, 2, groups=2, rng=rng), 1 / 8),
         (lambda rng: GRU(7, 64, rng=rng), 1 / 8),
     ):
         first, again, other = make(1).state_dict(), make(np.random.default_rng(1)).state_dict(), make(2).state_dict()
@@ -352,6 +378,19 @@ def test_bad_arguments():
         (lambda: Conv2d(3, 4, 0), r"Conv2d: kernel_size=0: every kernel_size must be >= 1"),
         (lambda: Conv2d(3, 4, 3, groups=2), r"Conv2d: groups=2: must divide in_channels=3 and out_channels=4"),
         (lambda: Conv2d(3, 4, 3, padding="full"), r"Conv2d: padding='full': must be"),
+        (lambda: Conv2d(3, 4, 3, padding="same", stride=2), r"Conv2d: padding='same': needs stride 1"),
+        (lambda: Conv2d(3, 4, 3, padding_mode="mirror"), r"Conv2d: padding_mode='mirror': must be one of zeros, refl"),
+        (lambda: layers.Conv1d(3, 4, (3, 3)), r"Conv1d: kernel_size=\(3, 3\): must be an integer or \(length,\)"),
+        (
+            lambda: layers.Conv3d(3, 4, 3, dilation=(1, 0, 1)),
+            r"Conv3d: dilation=\(1, 0, 1\): every dilation must be >= 1",
+        ),
+        (
+            lambda: layers.ConvTranspose2d(3, 4, 3, groups=3),
+            r"ConvTranspose2d: groups=3: must divide in_channels=3 and",
+        ),
+        (lambda: layers.ConvTranspose1d(3, 4, 3, output_padding=-1), r"ConvTranspose1d: output_padding=-1: every"),
+        (lambda: layers.ReflectionPad2d((1, 2, 3)), r"ReflectionPad2d: padding=\(1, 2, 3\): must be"),
         (lambda: Linear(0, 4), r"Linear: in_features=0: must be >= 1"),
         (lambda: Embedding(3, 4, padding_idx=3), r"Embedding: padding_idx=3: must be < num_embeddings=3"),
         (lambda: layers.MaxPool2d(2, stride=0), r"MaxPool2d: stride=0: every stride must be >= 1"),

@@ -84,6 +84,54 @@ def test_conv2d(named, nhwc):
     compare(layers.Conv2d(4, 6, **named), nn.Conv2d(4, 6, **named), images(2, 4, 9, 7, nhwc=nhwc))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("kind, shape", [("Conv1d", (2, 4, 9)), ("Conv2d", (2, 4, 7, 8)), ("Conv3d", (1, 4, 4, 6, 5))])
+def test_padding_modes(kind, shape, mode):
+    for named in ({"padding": 2, "stride": 2}, {"padding": "same", "dilation": 2}):
+        named = {"kernel_size": 2, "padding_mode": mode, "groups": 2, **named}
+        compare(getattr(layers, kind)(4, 6, **named), getattr(nn, kind)(4, 6, **named), images(*shape))
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"kernel_size": 3},
+        {"kernel_size": 5, "stride": 2, "padding": 2},
+        {"kernel_size": 4, "dilation": 2, "padding": "same", "groups": 2},
+        {"kernel_size": 3, "groups": 4, "bias": False},
+    ],
+)
+@pytest.mark.parametrize("kind, shape", [("Conv1d", (2, 4, 17)), ("Conv3d", (2, 4, 8, 9, 7))])
+def test_conv1d_and_conv3d(kind, shape, named):
+    compare(getattr(layers, kind)(4, 4, **named), getattr(nn, kind)(4, 4, **named), images(*shape))
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"kernel_size": 2, "stride": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+        {"kernel_size": 3, "dilation": 2, "output_padding": 1, "groups": 2, "bias": False},
+        {"kernel_size": 1, "stride": 3, "output_padding": 2},
+        {"kernel_size": 4, "stride": 2, "padding": 1, "groups": 4},
+    ],
+)
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_conv_transpose(rank, named):
+    shape = (2, 4, 5, 6, 4)[: 2 + rank]
+    kind = f"ConvTranspose{rank}d"
+    compare(getattr(layers, kind)(4, 8, **named), getattr(nn, kind)(4, 8, **named), images(*shape))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["ConstantPad", "ZeroPad", "ReflectionPad", "ReplicationPad", "CircularPad"])
+def test_borders(kind, rank):
+    name, x = f"{kind}{rank}d", images(*(2, 3, 5, 4, 6)[: 2 + rank])
+    more = (0.5,) if kind == "ConstantPad" else ()
+    for padding in (2, (1, 2, 0, 3, 2, 1)[: 2 * rank]):
+        compare(getattr(layers, name)(padding, *more), getattr(nn, name)(padding, *more), x)
+
+
 def test_conv2d_depthwise():
     compare(layers.Conv2d(6, 6, 3, groups=6, padding=1), nn.Conv2d(6, 6, 3, groups=6, padding=1), images(2, 6, 8, 5))
 

@@ -15,6 +15,7 @@ from fastconv.layers import (
     embedding,
     linear,
     normalization,
+    padding,
     pooling,
     recurrent,
 )
@@ -26,12 +27,14 @@ from fastconv.layers.dropout import *
 from fastconv.layers.embedding import *
 from fastconv.layers.linear import *
 from fastconv.layers.normalization import *
+from fastconv.layers.padding import *
 from fastconv.layers.pooling import *
 from fastconv.layers.recurrent import *
 
 __all__ = [
     *base.__all__,
     *convolution.__all__,
+    *padding.__all__,
     *pooling.__all__,
     *linear.__all__,
     *normalization.__all__,
