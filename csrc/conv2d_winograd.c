@@ -10,11 +10,8 @@
  */
 #include "conv2d_winograd.h"
 
-#ifndef UB
-#define UB 256
-#endif
 /* v of a block, and the transformed weights of a part of the depth where they are made as they are used. */
-enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 24, MOST_ELEMENTS = 64, WEIGHT_BYTES = UB * 1024 };
+enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 24, MOST_ELEMENTS = 64, WEIGHT_BYTES = 256 * 1024 };
 
 /* The weights as the user holds them; element (group, depth, column, tap) of the product is
  * w[group * group_stride + depth * depth_stride + column * column_stride + (rotated ? 8 - tap : tap)]. */
