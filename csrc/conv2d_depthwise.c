@@ -123,7 +123,7 @@ static int64_t pointers_bytes(const fc_conv2d *c, const fc_context *ctx) {
 static void forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
-    if (depthwise_slides_forward(c)) {
+    if (depthwise_slides(c)) {
         depthwise_slide_forward(c, x, packed, epilogue, y, ctx);
         return;
     }
@@ -148,7 +148,7 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     float *packed = fc_take(&arena, packed_bytes(c, ctx));
-    if (depthwise_slides_backward(c)) {
+    if (depthwise_slides(c)) {
         depthwise_pack(c, c->stride_height == 1, weight, packed, ctx);
         depthwise_slide_backward(c, dy, packed, dx, ctx);
         return;

@@ -16,12 +16,21 @@ void depthwise_pack(const fc_conv2d *c, bool backwards, const float *weight, flo
 
 /* ---- conv2d_depthwise_slide.c: square kernels of 3, 5 and 7, by windows that slide along the rows. */
 
-bool depthwise_slides_forward(const fc_conv2d *c);
-bool depthwise_slides_backward(const fc_conv2d *c);
+bool depthwise_slides(const fc_conv2d *c);
 void depthwise_slide_forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue,
                              float *y, const fc_context *ctx);
 /* packed: the weights backwards where the stride is 1, else in order. */
 void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, float *dx, const fc_context *ctx);
+
+/* Output positions of one axis with the same input positions modulo the dilation: a + dilation * i reads the input at
+ * first + dilation * (i - pad + tap). `in` and `out` positions are there. */
+typedef struct depthwise_phase { int64_t out, first, in, pad; } depthwise_phase;
+
+static inline depthwise_phase depthwise_phase_of(int64_t a, int64_t dilation, int64_t pad, int64_t in, int64_t out) {
+    const int64_t shift = fc_floor_div(a - pad, dilation), first = a - pad - shift * dilation;
+    return (depthwise_phase){fc_max(0, fc_ceil_div_signed(out - a, dilation)), first,
+                             fc_max(0, fc_ceil_div_signed(in - first, dilation)), -shift};
+}
 
 /* ---- conv2d_depthwise_weight.c */
 

@@ -31,27 +31,15 @@ static bool pads_inside(const fc_conv2d *c) {
     return c->pad_top <= vertical && c->pad_bottom <= vertical && c->pad_left <= horizontal && c->pad_right <= horizontal;
 }
 
-bool depthwise_slides_forward(const fc_conv2d *c) {
+bool depthwise_slides(const fc_conv2d *c) {
     if (!square(c) || !pads_inside(c)) return false;
     return c->stride_height == 1 || (c->stride_height == 2 && c->kernel_height < 7 && undilated(c));
 }
-
-bool depthwise_slides_backward(const fc_conv2d *c) { return depthwise_slides_forward(c); }
 
 /* --------------------------------------------------------------------------------------------------------- items */
 
 /* Rows of an item: a few groups of two, which share input rows in L1. */
 enum { ITEM_ROWS = 4, LEAST_ITEMS = 32, CHUNK_CHANNELS = 64, LINE = 64, ROWS_BYTES = 20 * 1024 };
-
-/* Output positions of one axis with the same input positions modulo the dilation: position a + dilation * i reads
- * the input at first + dilation * (i - pad + tap). */
-typedef struct slide_phase { int64_t out, first, in, pad; } slide_phase;
-
-static slide_phase phase(int64_t a, int64_t dilation, int64_t pad, int64_t in, int64_t out) {
-    const int64_t shift = fc_floor_div(a - pad, dilation), first = a - pad - shift * dilation;
-    return (slide_phase){fc_max(0, fc_ceil_div_signed(out - a, dilation)), first,
-                         fc_max(0, fc_ceil_div_signed(in - first, dilation)), -shift};
-}
 
 static bool in_registers(const conv2d_epilogue *e) {
     return !e->activation || e->activation->kind == FC_IDENTITY || e->activation->kind == FC_RELU ||
@@ -92,8 +80,8 @@ static void run_items(void *arg, int64_t begin, int64_t end, int thread) {
         const int64_t row_chunk = j % t->row_chunks, k = j / t->row_chunks;
         const int64_t b = k % t->dilation_width, a = k / t->dilation_width % t->dilation_height;
         const int64_t n = k / t->dilation_width / t->dilation_height;
-        const slide_phase rows = phase(a, t->dilation_height, t->pad_top, t->in_height, t->out_height);
-        const slide_phase columns = phase(b, t->dilation_width, t->pad_left, t->in_width, t->out_width);
+        const depthwise_phase rows = depthwise_phase_of(a, t->dilation_height, t->pad_top, t->in_height, t->out_height);
+        const depthwise_phase columns = depthwise_phase_of(b, t->dilation_width, t->pad_left, t->in_width, t->out_width);
         const int64_t x_pixel = (n * t->in_height + rows.first) * t->in_width + columns.first;
         const int64_t y_at = ((n * t->out_height + a) * t->out_width + b) * t->channels;
         fc_slide s = {.in_height = rows.in, .in_width = columns.in, .out_height = rows.out, .out_width = columns.out,

@@ -66,6 +66,16 @@ typedef struct fc_slide {
     float low, high;
 } fc_slide;
 
+/* Its weight gradient, from rows of dy: sums[tap * sums_step + c] (+)= sum of x * dy, bias_sums[c] (+)= sum of dy. */
+typedef struct fc_slide_weight {
+    int64_t in_height, in_width, out_width, pad_top, pad_left;
+    int64_t x_row, x_step, y_row, y_step;
+    const float *x, *dy;
+    float *sums, *bias_sums; /* bias_sums may be NULL */
+    int64_t sums_step, c_begin, c_end;
+    bool accumulate; /* add to the sums, else write them */
+} fc_slide_weight;
+
 /* A run of output columns of a pooling whose windows hold the same taps. Window i starts at x + i * x_step; its tap (r, s)
  * lies r * x_row + s * x_column further, and at r * index_row + s * index_column further in the plane. */
 typedef struct fc_pool_run {
