@@ -41,9 +41,11 @@ static void pack_blocks(void *arg, int64_t begin, int64_t end, int thread) {
         const int64_t first = block * FC_DEPTHWISE_BLOCK, channels = fc_min(FC_DEPTHWISE_BLOCK, t->conv->in_channels - first);
         float *packed = t->packed + block * size;
         if (channels < FC_DEPTHWISE_BLOCK) memset(packed, 0, (size_t)size * sizeof(float));
-        t->ctx->kernels->transpose_block(channels, taps, t->weight + first * taps, taps,
-                                         t->backwards ? packed + size - FC_DEPTHWISE_BLOCK : packed,
-                                         t->backwards ? -FC_DEPTHWISE_BLOCK : FC_DEPTHWISE_BLOCK);
+        const float *weight = t->weight + first * taps;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            float *to = packed + (t->backwards ? taps - 1 - tap : tap) * FC_DEPTHWISE_BLOCK;
+            for (int64_t i = 0; i < channels; i++) to[i] = weight[i * taps + tap];
+        }
     }
 }
 

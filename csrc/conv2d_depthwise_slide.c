@@ -100,13 +100,15 @@ static void run_items(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-/* Columns are cut where the input rows of two output rows would not stay in L1 from one vector of a cache line to the
- * next; channels, where there are too few items for the threads. */
+/* Where a vector is half a cache line, columns are cut so that the input rows of two output rows stay in L1 for the other
+ * half. Channels are cut where there are too few items for the threads. */
 static void run(slide_task *t) {
     const int64_t in_rows = t->transposed ? 3 : t->kernel + t->stride;
     const int64_t width = fc_ceil_div(t->in_width, t->dilation_width);
     t->row_chunks = fc_ceil_div(fc_ceil_div(t->out_height, t->dilation_height) + t->stride - 1, ITEM_ROWS);
-    t->column_chunks = fc_ceil_div(in_rows * width * LINE, ROWS_BYTES);
+    t->column_chunks = 1;
+    if (t->ctx->kernels->lanes * (int64_t)sizeof(float) < LINE)
+        t->column_chunks = fc_ceil_div(in_rows * width * LINE, ROWS_BYTES);
     t->channel_chunks = 1;
     const int64_t phases = t->dilation_height * t->dilation_width;
     const int64_t items = t->batch * phases * t->row_chunks * t->column_chunks;

@@ -15,7 +15,7 @@ typedef struct weight_task {
     const fc_context *ctx;
     const float *dy, *x;
     float *sums; /* [chunk][tap][c], the last tap for the bias */
-    bool bias;
+    float *dweight, *dbias;
     int64_t ranges, row_units, units, chunks;
 } weight_task;
 
@@ -57,7 +57,7 @@ static void reduce_weights(void *arg, int64_t begin, int64_t end, int thread) {
         float *sums = t->sums + chunk * (taps + 1) * channels;
         fc_slide_weight s = {.x_row = c->dilation_height * c->in_width * channels, .x_step = c->dilation_width * channels,
                              .y_row = c->dilation_height * c->out_width * channels, .y_step = c->dilation_width * channels,
-                             .sums = sums, .bias_sums = t->bias ? sums + taps * channels : NULL, .sums_step = channels,
+                             .sums = sums, .bias_sums = t->dbias ? sums + taps * channels : NULL, .sums_step = channels,
                              .c_begin = first, .c_end = fc_min(channels, first + ITEM_CHANNELS)};
         int64_t unit, unit_end;
         fc_split(t->units, t->chunks, chunk, &unit, &unit_end);
@@ -65,29 +65,31 @@ static void reduce_weights(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-/* The chunks' sums, in their order. Item: channel range. */
+/* dweight[c][tap] and dbias[c] from the sums of the chunks, in their order. Item: channel range. */
 static void add_chunks(void *arg, int64_t begin, int64_t end, int thread) {
     const weight_task *t = arg;
     const int64_t channels = t->conv->in_channels, taps = conv2d_taps(t->conv);
     const int64_t first = begin * ITEM_CHANNELS, last = fc_min(channels, end * ITEM_CHANNELS);
     (void)thread;
     for (int64_t chunk = 1; chunk < t->chunks; chunk++)
-        for (int64_t tap = 0; tap < taps + (t->bias ? 1 : 0); tap++) {
+        for (int64_t tap = 0; tap < taps + (t->dbias ? 1 : 0); tap++) {
             float *sum = t->sums + tap * channels;
             const float *part = sum + chunk * (taps + 1) * channels;
             for (int64_t i = first; i < last; i++) sum[i] += part[i];
         }
+    for (int64_t i = first; i < last; i++)
+        for (int64_t tap = 0; tap < taps; tap++) t->dweight[i * taps + tap] = t->sums[tap * channels + i];
+    if (t->dbias) memcpy(t->dbias + first, t->sums + taps * channels + first, (size_t)(last - first) * sizeof(float));
 }
 
-static void reduce_by_sliding(const fc_conv2d *c, const float *dy, const float *x, float *dbias, float *sums,
-                              const fc_context *ctx) {
+static void reduce_by_sliding(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
+                              float *sums, const fc_context *ctx) {
     const int threads = fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx);
-    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .x = x, .sums = sums, .bias = dbias != NULL,
+    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .x = x, .sums = sums, .dweight = dweight, .dbias = dbias,
                      .ranges = fc_ceil_div(c->in_channels, ITEM_CHANNELS), .row_units = row_units(c),
                      .units = unit_count(c), .chunks = chunk_count(c)};
     fc_parallel(t.chunks * t.ranges, threads, reduce_weights, &t);
-    fc_parallel(t.ranges, threads, add_chunks, &t);
-    if (dbias) memcpy(dbias, sums + conv2d_taps(c) * c->in_channels, (size_t)c->in_channels * sizeof(float));
+    fc_parallel(t.ranges, fc_threads_for_memory(depthwise_weight_bytes(c), ctx), add_chunks, &t);
 }
 
 /* ------------------------------------------------------------------------------------------------- other kernels */
@@ -132,14 +134,14 @@ static void reduce_by_taps(void *arg, int64_t begin, int64_t end, int thread) {
 void depthwise_backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
                                void *workspace, const fc_context *ctx) {
     if (depthwise_slides(c)) {
-        reduce_by_sliding(c, dy, x, dbias, workspace, ctx);
-    } else {
-        gather_task t = {c, ctx, dy, x, workspace};
-        fc_parallel(c->kernel_height * fc_ceil_div(c->in_channels, ITEM_CHANNELS),
-                    fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx), reduce_by_taps, &t);
-        if (dbias) conv2d_reduce_bias(c, dy, dbias, ctx);
+        reduce_by_sliding(c, dy, x, dweight, dbias, workspace, ctx);
+        return;
     }
+    gather_task t = {c, ctx, dy, x, workspace};
+    fc_parallel(c->kernel_height * fc_ceil_div(c->in_channels, ITEM_CHANNELS),
+                fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx), reduce_by_taps, &t);
     fc_transpose(1, conv2d_taps(c), c->in_channels, workspace, dweight, ctx);
+    if (dbias) conv2d_reduce_bias(c, dy, dbias, ctx);
 }
 
 int64_t depthwise_weight_bytes(const fc_conv2d *c) {
