@@ -1,9 +1,10 @@
 /* conv2d_depthwise.c - groups == channels: each channel has its own kernel, and channels are the vector dimension.
  *
- * Forward and input gradient are the gathers of direct convolution (conv2d_gather.h) with one channel a group; a row of
- * output pixels is cut into borders, where some tap columns fall outside, and the inside, where none does.
+ * The usual square kernels slide (conv2d_depthwise_slide.c). Here are the others: forward and input gradient are the
+ * gathers of direct convolution (conv2d_gather.h) with one channel a group; a row of output pixels is cut into borders,
+ * where some tap columns fall outside, and the inside, where none does.
  */
-#include "conv2d_gather.h"
+#include "conv2d_depthwise.h"
 
 typedef struct depthwise_task {
     const conv2d_gather *g;
@@ -20,12 +21,42 @@ static bool supports(const fc_conv2d *c) {
 
 static int64_t packed_bytes(const fc_conv2d *c, const fc_context *ctx) {
     (void)ctx;
-    return conv2d_taps(c) * c->in_channels * (int64_t)sizeof(float);
+    return depthwise_packed_bytes(c);
 }
 
-/* packed[tap][c] = weight[c][tap] */
+typedef struct pack_task {
+    const fc_conv2d *conv;
+    const fc_context *ctx;
+    bool backwards;
+    const float *weight;
+    float *packed;
+} pack_task;
+
+/* Item: block of channels. */
+static void pack_blocks(void *arg, int64_t begin, int64_t end, int thread) {
+    const pack_task *t = arg;
+    const int64_t taps = conv2d_taps(t->conv), size = taps * FC_DEPTHWISE_BLOCK;
+    (void)thread;
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t first = block * FC_DEPTHWISE_BLOCK, channels = fc_min(FC_DEPTHWISE_BLOCK, t->conv->in_channels - first);
+        float *packed = t->packed + block * size;
+        if (channels < FC_DEPTHWISE_BLOCK) memset(packed, 0, (size_t)size * sizeof(float));
+        const float *weight = t->weight + first * taps;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            float *to = packed + (t->backwards ? taps - 1 - tap : tap) * FC_DEPTHWISE_BLOCK;
+            for (int64_t i = 0; i < channels; i++) to[i] = weight[i * taps + tap];
+        }
+    }
+}
+
+void depthwise_pack(const fc_conv2d *c, bool backwards, const float *weight, float *packed, const fc_context *ctx) {
+    pack_task t = {c, ctx, backwards, weight, packed};
+    fc_parallel(fc_ceil_div(c->in_channels, FC_DEPTHWISE_BLOCK), fc_threads_for_memory(2 * depthwise_packed_bytes(c), ctx),
+                pack_blocks, &t);
+}
+
 static void pack(const fc_conv2d *c, const float *weight, float *packed, const fc_context *ctx) {
-    fc_transpose(1, c->in_channels, conv2d_taps(c), weight, packed, ctx);
+    depthwise_pack(c, false, weight, packed, ctx);
 }
 
 /* What the kernel leaves of the epilogue, on `size` floats in L1. */
@@ -44,14 +75,15 @@ static void run_pixels(const depthwise_task *t, int64_t n, int64_t i, int64_t be
     const conv2d_gather *g = t->g;
     const float **x = pointers, **w = pointers + g->tap_rows * g->tap_columns;
     fc_depthwise d = {.x = x, .w = w, .x_step = g->step_w * g->groups, .y_step = g->out_step_w * g->groups,
-                      .count = end - begin, .channels = g->groups, .bias = t->epilogue->bias};
+                      .w_block = g->tap_rows * g->tap_columns * FC_DEPTHWISE_BLOCK, .count = end - begin,
+                      .channels = g->groups, .bias = t->epilogue->bias};
     for (int64_t a = 0; a < g->tap_rows; a++) {
         const int64_t h = i * g->step_h + g->row_at[a];
         if (h < 0 || h >= g->in_height) continue;
         for (int64_t b = b_begin; b < b_end; b++, d.taps++) {
             const int64_t column = begin * g->step_w + g->column_at[b];
             x[d.taps] = t->x + ((n * g->in_height + h) * g->in_width + column) * g->groups;
-            w[d.taps] = t->packed + (a * g->tap_columns + b) * g->groups;
+            w[d.taps] = t->packed + (a * g->tap_columns + b) * FC_DEPTHWISE_BLOCK;
         }
     }
     const int64_t row = n * g->out_height + i * g->out_step_h + g->out_h;
@@ -93,17 +125,24 @@ static int64_t pointers_bytes(const fc_conv2d *c, const fc_context *ctx) {
 static void forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
+    if (depthwise_slides(c)) {
+        depthwise_slide_forward(c, x, packed, epilogue, y, ctx);
+        return;
+    }
     const conv2d_gather gather = conv2d_forward_gather(c, &arena);
     run_gather(&gather, x, packed, epilogue, y, arena.next, ctx);
 }
 
-/* packed[a][b][c] = weight[c][row tap a][column tap b] of the phase. */
+/* packed[c / block][a][b][c % block] = weight[c][row tap a][column tap b] of the phase. */
 static void pack_phase(const fc_conv2d *c, const conv2d_gather *g, const conv2d_phase_tables *tables,
                        const float *weight, float *packed) {
-    for (int64_t a = 0; a < g->tap_rows; a++)
-        for (int64_t b = 0; b < g->tap_columns; b++, packed += c->in_channels)
-            for (int64_t i = 0; i < c->in_channels; i++)
-                packed[i] = weight[i * conv2d_taps(c) + tables->rows[a] * c->kernel_width + tables->columns[b]];
+    const int64_t taps = g->tap_rows * g->tap_columns;
+    for (int64_t i = 0; i < c->in_channels; i++)
+        for (int64_t t = 0; t < taps; t++) {
+            const int64_t tap = tables->rows[t / g->tap_columns] * c->kernel_width + tables->columns[t % g->tap_columns];
+            packed[(i / FC_DEPTHWISE_BLOCK * taps + t) * FC_DEPTHWISE_BLOCK + i % FC_DEPTHWISE_BLOCK] =
+                weight[i * conv2d_taps(c) + tap];
+        }
 }
 
 static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
@@ -111,6 +150,11 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     float *packed = fc_take(&arena, packed_bytes(c, ctx));
+    if (depthwise_slides(c)) {
+        depthwise_pack(c, c->stride_height == 1, weight, packed, ctx);
+        depthwise_slide_backward(c, dy, packed, dx, ctx);
+        return;
+    }
     for (int64_t a = 0; a < conv2d_phase_rows(c); a++) {
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
@@ -120,62 +164,11 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
     }
 }
 
-/* ----------------------------------------------------------------------------------------------- backward weight */
-
-typedef struct weight_task {
-    const fc_conv2d *conv;
-    const fc_context *ctx;
-    const float *dy, *x;
-    float *sums; /* [tap][c] */
-} weight_task;
-
-/* Channels an item takes: whole vectors of every instruction set, and a few cache lines of each pixel. */
-enum { ITEM_CHANNELS = 64 };
-
-/* sums[tap][c] for one kernel row and a range of channels. Item: (kernel row, channel range). */
-static void reduce_weights(void *arg, int64_t begin, int64_t end, int thread) {
-    const weight_task *t = arg;
-    const fc_conv2d *c = t->conv;
-    const int64_t ranges = fc_ceil_div(c->in_channels, ITEM_CHANNELS), rows = c->batch * c->out_height;
-    (void)thread;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t r = item / ranges, first = item % ranges * ITEM_CHANNELS;
-        const int64_t channels = fc_min(ITEM_CHANNELS, c->in_channels - first);
-        float *sums = t->sums + r * c->kernel_width * c->in_channels + first;
-        for (int64_t s = 0; s < c->kernel_width; s++)
-            memset(sums + s * c->in_channels, 0, (size_t)channels * sizeof(float));
-        for (int64_t row = 0; row < rows; row++) {
-            const int64_t h = row % c->out_height * c->stride_height + r * c->dilation_height - c->pad_top;
-            if (h < 0 || h >= c->in_height) continue;
-            const float *line = t->x + (row / c->out_height * c->in_height + h) * c->in_width * c->in_channels + first;
-            const float *dy = t->dy + row * c->out_width * c->in_channels + first;
-            for (int64_t s = 0; s < c->kernel_width; s++) {
-                int64_t q, q_end;
-                conv2d_inside_columns(c, s, &q, &q_end);
-                const int64_t w = q * c->stride_width + s * c->dilation_width - c->pad_left;
-                if (q < q_end)
-                    t->ctx->kernels->depthwise_dot(line + w * c->in_channels, c->stride_width * c->in_channels,
-                                                   dy + q * c->in_channels, c->in_channels, q_end - q, channels,
-                                                   sums + s * c->in_channels);
-            }
-        }
-    }
-}
-
-static void backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
-                            void *workspace, const fc_context *ctx) {
-    weight_task t = {c, ctx, dy, x, workspace};
-    fc_parallel(c->kernel_height * fc_ceil_div(c->in_channels, ITEM_CHANNELS),
-                fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx), reduce_weights, &t);
-    fc_transpose(1, conv2d_taps(c), c->in_channels, t.sums, dweight, ctx);
-    if (dbias) conv2d_reduce_bias(c, dy, dbias, ctx);
-}
-
 static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_context *ctx) {
-    if (pass == FC_BACKWARD_WEIGHT) return packed_bytes(c, ctx);
+    if (pass == FC_BACKWARD_WEIGHT) return depthwise_weight_bytes(c);
     return conv2d_phase_tables_bytes(c) + fc_round_up(packed_bytes(c, ctx), FC_ALIGNMENT) + pointers_bytes(c, ctx);
 }
 
 const conv2d_algorithm conv2d_depthwise = {
-    "depthwise", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, backward_weight,
+    "depthwise", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, depthwise_backward_weight,
 };

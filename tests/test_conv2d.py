@@ -218,7 +218,9 @@ def test_accuracy_of_a_long_reduction(isa):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", ["same_3x3_threads", "stem_7x7", "dilated_strided", "depthwise_threads", "deep"])
+@pytest.mark.parametrize(
+    "name", ["same_3x3_threads", "stem_7x7", "dilated_strided", "depthwise_threads", "slide_many_channels", "deep"]
+)
 def test_bits_do_not_depend_on_threads_or_repetition(name, algorithm, isa):
     case = BY_NAME[name]
     plan_or_skip(case, algorithm)
@@ -295,6 +297,8 @@ SPECIAL = [
     Conv("dilated", 1, 9, 9, 9, 5, (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
     Conv("few_channels", 1, 3, 9, 8, 9, (5, 5), (2, 2), ((2, 2), (2, 2))),
     Conv("depthwise", 1, 17, 9, 8, 17, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 17),
+    Conv("depthwise_strided", 1, 17, 9, 8, 17, (5, 5), (2, 2), ((2, 1), (1, 2)), (1, 1), 17),
+    Conv("depthwise_7x7", 1, 9, 9, 10, 9, (7, 7), (1, 1), ((3, 2), (2, 3)), (1, 1), 9),
     Conv("grouped", 1, 12, 7, 9, 10, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
 ]
 

@@ -42,14 +42,39 @@ typedef struct fc_outer {
     bool accumulate;            /* add to y, else write it */
 } fc_outer;
 
-/* A row of pixels of a depthwise convolution: y[i * y_step + c] = bias[c] + sum over taps t of x[t][i * x_step + c] * w[t][c]. */
+/* Channels whose weights lie together in what depthwise convolution packs: [block][tap][FC_DEPTHWISE_BLOCK]. */
+enum { FC_DEPTHWISE_BLOCK = 16 };
+
+/* A row of pixels of a depthwise convolution: y[i * y_step + c] = bias[c] + sum over taps t of x[t][i * x_step + c] * w[t][c],
+ * the weights of the next block of channels at w[t] + w_block. */
 typedef struct fc_depthwise {
     int64_t taps;
     const float *const *x, *const *w; /* [taps] */
     float *y;
-    int64_t x_step, y_step, count, channels;
+    int64_t x_step, y_step, w_block, count, channels;
     const float *bias; /* [channels] or NULL */
 } fc_depthwise;
+
+/* A depthwise convolution of one image, the channels [c_begin, c_end) and output columns [q_begin, q_end) of it. */
+typedef struct fc_slide {
+    int64_t in_height, in_width, out_height, out_width, pad_top, pad_left;
+    int64_t x_row, x_step, y_row, y_step; /* elements between rows and between columns */
+    const float *x, *w, *bias, *residual; /* w is packed; residual is laid out as y; bias and residual may be NULL */
+    float *y;
+    int64_t q_begin, q_end, c_begin, c_end;
+    bool clamp; /* to [low, high] */
+    float low, high;
+} fc_slide;
+
+/* Its weight gradient, from rows of dy: sums[tap * sums_step + c] (+)= sum of x * dy, bias_sums[c] (+)= sum of dy. */
+typedef struct fc_slide_weight {
+    int64_t in_height, in_width, out_width, pad_top, pad_left;
+    int64_t x_row, x_step, y_row, y_step;
+    const float *x, *dy;
+    float *sums, *bias_sums; /* bias_sums may be NULL */
+    int64_t sums_step, c_begin, c_end;
+    bool accumulate; /* add to the sums, else write them */
+} fc_slide_weight;
 
 /* A run of output columns of a pooling whose windows hold the same taps. Window i starts at x + i * x_step; its tap (r, s)
  * lies r * x_row + s * x_column further, and at r * index_row + s * index_column further in the plane. */

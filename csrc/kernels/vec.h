@@ -83,7 +83,11 @@ FC_INLINE vint vi_select(vmask m, vint a, vint b) {
 }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm256_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm256_cvtepi32_ps((__m256i)a); }
-FC_INLINE vfloat v_load_n(const float *p, int64_t n) { return (vfloat)_mm256_maskload_ps(p, v_first(n)); }
+/* Where n is known to be whole, the compiler would not see through the mask. */
+FC_INLINE vfloat v_load_n(const float *p, int64_t n) {
+    if (__builtin_constant_p(n) && n >= 8) return v_load(p);
+    return (vfloat)_mm256_maskload_ps(p, v_first(n));
+}
 FC_INLINE vint vi_load_n(const int32_t *p, int64_t n) { return (vint)_mm256_maskload_epi32(p, v_first(n)); }
 /* vmaskmovps stores are microcoded on Zen (about 20 cycles): store 4, 2 and 1 instead. */
 FC_INLINE void v_store_n(float *p, vfloat v, int64_t n) {
