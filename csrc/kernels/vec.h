@@ -216,7 +216,7 @@ FC_INLINE void v_transpose_quads(vfloat v[4]) {
 #endif
 }
 
-/* v with its i-th four lanes from memory; i is a constant. */
+/* v with its i-th four lanes from memory, and those stored; i is a constant. */
 FC_INLINE vfloat v_insert_quad(vfloat v, const float *p, const int i) {
 #if FC_LANES == 16 && defined(__x86_64__)
     const __m128 quad = _mm_loadu_ps(p);
@@ -229,6 +229,20 @@ FC_INLINE vfloat v_insert_quad(vfloat v, const float *p, const int i) {
 #else
     (void)v, (void)i;
     return v_load(p);
+#endif
+}
+
+FC_INLINE void v_store_quad(float *p, vfloat v, const int i) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    if (i == 0) _mm_storeu_ps(p, _mm512_castps512_ps128((__m512)v));
+    if (i == 1) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 1));
+    if (i == 2) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 2));
+    if (i == 3) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 3));
+#elif FC_LANES == 8 && defined(__x86_64__)
+    _mm_storeu_ps(p, i == 0 ? _mm256_castps256_ps128((__m256)v) : _mm256_extractf128_ps((__m256)v, 1));
+#else
+    (void)i;
+    v_store(p, v);
 #endif
 }
 
