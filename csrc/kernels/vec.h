@@ -246,6 +246,25 @@ FC_INLINE void v_store_quad(float *p, vfloat v, const int i) {
 #endif
 }
 
+#if FC_LANES >= 8 && defined(__x86_64__)
+/* Eight floats: the i-th four lanes of a, then those of b. Two stores of four take an extraction each on top. */
+FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
+#if FC_LANES == 16
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512 both = (__m512)_mm512_permutex2var_pd((__m512d)a, i < 2 ? low : high, (__m512d)b);
+    _mm256_storeu_ps(p, i % 2 ? _mm512_extractf32x8_ps(both, 1) : _mm512_castps512_ps256(both));
+#else
+    _mm256_storeu_ps(p, i == 0 ? _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20)
+                               : _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
+#endif
+}
+#else
+FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
+    v_store_quad(p, a, i);
+    v_store_quad(p + 4, b, i);
+}
+#endif
+
 /* Sum and maximum over the lanes, in a fixed order. v_hmax returns NaN if any lane is. */
 FC_INLINE float v_hsum(vfloat a) {
     float lanes[FC_LANES];
