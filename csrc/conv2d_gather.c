@@ -75,7 +75,7 @@ static int64_t zeros_bytes(const conv2d_gather *g) {
 
 int64_t conv2d_gather_workspace_bytes(const conv2d_gather *g, const fc_context *ctx) {
     if (g->batch * g->rows * g->columns == 0) return 0;
-    return fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + ctx->num_threads * thread_bytes(g);
+    return fc_max(conv2d_planes_bytes(g, ctx), fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + ctx->num_threads * thread_bytes(g));
 }
 
 /* ------------------------------------------------------------------------------------------ tables of pointers */
@@ -250,6 +250,10 @@ void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *pack
                        float *y, void *workspace, const fc_context *ctx) {
     const int64_t pixels = g->batch * g->rows * g->columns;
     if (pixels == 0) return;
+    if (conv2d_uses_planes(g, ctx)) {
+        conv2d_planes_run(g, x, packed, epilogue, y, workspace, ctx);
+        return;
+    }
     const int64_t depth = g->tap_rows * g->tap_columns * g->in_depth;
     const int threads = fc_threads_for_arithmetic(pixels * g->groups * g->out_depth * fc_max(1, depth), ctx);
     gather_task t = begin_task(g, x, packed, epilogue, y, workspace, ctx);

@@ -30,6 +30,13 @@ int64_t conv2d_gather_panel_bytes(const conv2d_gather *g);
 void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel,
                              const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx);
 
+/* ---- conv2d_planes.c: the same for few output channels. */
+
+bool conv2d_uses_planes(const conv2d_gather *g, const fc_context *ctx);
+int64_t conv2d_planes_bytes(const conv2d_gather *g, const fc_context *ctx);
+void conv2d_planes_run(const conv2d_gather *g, const float *x, const float *packed, const conv2d_epilogue *epilogue,
+                       float *y, void *workspace, const fc_context *ctx);
+
 /* ---- conv2d_phases.c: which gathers the passes of a convolution are. Tables are taken from the arena. */
 
 conv2d_gather conv2d_forward_size(const fc_conv2d *conv); /* without the tables */

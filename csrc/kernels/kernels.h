@@ -9,7 +9,7 @@
 #include "../common.h"
 #include "../fastconv.h"
 
-enum { FC_MAX_TILE_ROWS = 16, FC_MAX_TILE_COLUMNS = 32 };
+enum { FC_MAX_TILE_ROWS = 16, FC_MAX_TILE_COLUMNS = 32, FC_PLANE_OUTPUTS = 6 };
 
 /* One tile of a product, y[i][j] = sum over taps t and depth d of x[t][i][d * x_step] * w[(t * depth + d) * w_step + j],
  * the vocabulary of GEMM, of convolution (x: one pointer a tap and output pixel) and of both backward passes. */
@@ -41,6 +41,20 @@ typedef struct fc_outer {
     int64_t y_stride;
     bool accumulate;            /* add to y, else write it */
 } fc_outer;
+
+/* Vectors of pixels times single weights: y[o][x[v] - origin + lane] = bias[o] + sum over depth d of
+ * x[v][at[d] + lane] * w[d * w_step + o]. */
+typedef struct fc_plane_tile {
+    int64_t depth;
+    const int64_t *at; /* [depth] */
+    const float *w;
+    int64_t w_step;
+    const float *const *x; /* [plane_vectors of the outputs] */
+    const float *origin;
+    float *y;
+    int64_t y_stride;  /* from one output's plane to the next */
+    const float *bias; /* [outputs] or NULL */
+} fc_plane_tile;
 
 /* Channels whose weights lie together in what depthwise convolution packs: [block][tap][FC_DEPTHWISE_BLOCK]. */
 enum { FC_DEPTHWISE_BLOCK = 16 };
@@ -129,6 +143,7 @@ struct fc_kernels {
     int lanes;
     int tile_rows;    /* the tallest gemm_tile */
     int tile_columns; /* the widest: two vectors */
+    int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
 #define FC_KERNEL(name, signature) void(*name) signature;
 #include "kernels.def"
 #undef FC_KERNEL

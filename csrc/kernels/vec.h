@@ -220,7 +220,7 @@ FC_INLINE void v_transpose_quads(vfloat v[4]) {
 #endif
 }
 
-/* v with its i-th four lanes from memory; i is a constant. */
+/* v with its i-th four lanes from memory, and those stored; i is a constant. */
 FC_INLINE vfloat v_insert_quad(vfloat v, const float *p, const int i) {
 #if FC_LANES == 16 && defined(__x86_64__)
     const __m128 quad = _mm_loadu_ps(p);
@@ -235,6 +235,39 @@ FC_INLINE vfloat v_insert_quad(vfloat v, const float *p, const int i) {
     return v_load(p);
 #endif
 }
+
+FC_INLINE void v_store_quad(float *p, vfloat v, const int i) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    if (i == 0) _mm_storeu_ps(p, _mm512_castps512_ps128((__m512)v));
+    if (i == 1) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 1));
+    if (i == 2) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 2));
+    if (i == 3) _mm_storeu_ps(p, _mm512_extractf32x4_ps((__m512)v, 3));
+#elif FC_LANES == 8 && defined(__x86_64__)
+    _mm_storeu_ps(p, i == 0 ? _mm256_castps256_ps128((__m256)v) : _mm256_extractf128_ps((__m256)v, 1));
+#else
+    (void)i;
+    v_store(p, v);
+#endif
+}
+
+#if FC_LANES >= 8 && defined(__x86_64__)
+/* Eight floats: the i-th four lanes of a, then those of b. Two stores of four take an extraction each on top. */
+FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
+#if FC_LANES == 16
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512 both = (__m512)_mm512_permutex2var_pd((__m512d)a, i < 2 ? low : high, (__m512d)b);
+    _mm256_storeu_ps(p, i % 2 ? _mm512_extractf32x8_ps(both, 1) : _mm512_castps512_ps256(both));
+#else
+    _mm256_storeu_ps(p, i == 0 ? _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20)
+                               : _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
+#endif
+}
+#else
+FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
+    v_store_quad(p, a, i);
+    v_store_quad(p + 4, b, i);
+}
+#endif
 
 /* Sum and maximum over the lanes, in a fixed order. v_hmax returns NaN if any lane is. */
 FC_INLINE float v_hsum(vfloat a) {
