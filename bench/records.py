@@ -135,8 +135,19 @@ def load_all(paths):
     return machines, records
 
 
+def shown(records):
+    """Those that tables and pictures show: of each side the fastest way of doing a task, and fastconv's own choice."""
+    kept = []
+    for row in rows(records):
+        for record in (row.own, row.fastest, *row.others.values()):
+            if record is not None and record not in kept:
+                kept.append(record)
+    return kept
+
+
 def save(path, described, records):
-    """Write a digest, a record a line."""
+    """Write a digest of what is shown, a record a line."""
+    records = shown(records)
     lines = ",\n".join(json.dumps([_rounded(record[key]) for key in KEYS]) for record in records)
     head = f'"machine": {json.dumps(described)},\n"keys": {json.dumps(KEYS)}'
     with open(path, "w", encoding="utf-8") as file:

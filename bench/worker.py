@@ -31,8 +31,9 @@ def measure(call, seconds):
     call()
     start = clock()
     call()
-    count = max(1, round(SHORTEST / (clock() - start)))
-    times, end = [], clock() + seconds
+    once = clock() - start
+    count = max(1, round(SHORTEST / once))
+    times, end = [once] if count == 1 else [], start + seconds
     while len(times) < FEWEST or clock() < end:
         if count == 1:
             start = clock()
