@@ -10,6 +10,7 @@ import itertools
 import json
 import sys
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -143,7 +144,7 @@ def _rivals(check, contenders, result):
     return list(dict.fromkeys(chosen))
 
 
-def run_check(workers, check, options):
+def run_check(check, workers, options):
     task = tasks.Task("conv2d", check.pass_, workloads.CONVOLUTIONS[check.layer])
     own = race.Contender("fastconv", check.algorithm, options.isa)
     contenders = [own] if check.algorithm in _native.CONV2D_ALGORITHMS else []
@@ -262,11 +263,13 @@ def lines(workers, options):
     for row in rows:
         if row not in wanted:
             continue
-        if row in SPECIAL:
-            yield from SPECIAL[row](workers, options)
-        for check in every:
-            if check.row == row and _wanted(options, [check.layer]):
-                yield from run_check(workers, check, options)
+        steps = [SPECIAL[row]] if row in SPECIAL else []
+        steps += [partial(run_check, check) for check in every if check.row == row and _wanted(options, [check.layer])]
+        for step in steps:
+            try:
+                yield from step(workers, options)
+            except race.WorkerError as error:
+                yield Line(row, "FAILED", None, 0.0, "", note=str(error))
 
 
 def text(line):

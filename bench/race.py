@@ -4,8 +4,10 @@ A process whose turn it is not is stopped (SIGSTOP), so that no idle pool of thr
 In every round each contender runs for a short while, and the FMA peak is measured; the order rotates.
 """
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import tasks
-from bench.peers import LIBRARIES
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.worker import main; main(sys.argv[2])"
 HOPELESS = 3.0
+PATIENCE = 120.0  # seconds for one answer
 ROOT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -84,7 +86,7 @@ class Worker:
     """A library in a process of its own, stopped between its turns."""
 
     def __init__(self, library, threads):
-        self.library = library
+        self.library, self.ended = library, False
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "OPENBLAS_NUM_THREADS": str(threads),
@@ -112,19 +114,24 @@ class Worker:
             os.kill(self.process.pid, number)
 
     def _read(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        if not ready:
+            self.process.kill()
         line = self.process.stdout.readline()
         if not line:
+            self.ended = True
             self.said.seek(0)
             tail = self.said.read().decode(errors="replace")[-2000:]
-            raise WorkerError(f"{self.library}: the process ended with {self.process.wait()}:\n{tail}")
+            raise WorkerError(f"{self.library}: the process ended with {self.process.wait()}: {tail}")
         return json.loads(line)
 
     def ask(self, **command):
         """The answer to one command; the process runs only as long as it takes."""
         self._signal(signal.SIGCONT)
         try:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has ended: reading says how
+                self.process.stdin.write(json.dumps(command) + "\n")
+                self.process.stdin.flush()
             answer = self._read()
         finally:
             self._signal(signal.SIGSTOP)
@@ -136,7 +143,8 @@ class Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.said):
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 class Workers:
@@ -160,13 +168,9 @@ class Workers:
 
     def get(self, library, threads):
         key = library, threads
-        if key not in self.workers:
+        if key not in self.workers or self.workers[key].ended:
             self.workers[key] = Worker(library, threads)
         return self.workers[key]
-
-    def installed(self, threads=1):
-        """The libraries there are."""
-        return [library for library in LIBRARIES if not self.get(library, threads).missing]
 
 
 def enter(workers, task, contender, threads, expected):
@@ -179,7 +183,8 @@ def enter(workers, task, contender, threads, expected):
         answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
         if "unsupported" in answer:
             return None, answer["unsupported"]
-        if answer["error"] > 0 and answer["error"] > task.allowed(task.operands(), np.load(expected)):
+        # Not "error > allowed", which a NaN would pass.
+        if answer["error"] != 0 and not answer["error"] <= task.allowed(task.operands(), np.load(expected)):
             raise WorkerError(f"{contender}, {task.name}: the result is wrong by {answer['error']}")
     except WorkerError as error:
         if contender.library == "fastconv":
