@@ -123,14 +123,17 @@ def checks():
 def judged(check, own, result):
     """The lines of a check, from the race."""
     what = f"{check.layer} {check.pass_} {check.algorithm}"
-    speed = result.speed(own) if own in result.times else None
+    if own not in result.times:
+        yield Line(check.row, what, None, check.of_peak or 1.0, "", note=result.skipped[own])
+        return
+    speed = result.speed(own)
     if check.of_peak is not None:
-        yield Line(check.row, what, speed and speed / result.peak(own), check.of_peak, "of peak")
+        yield Line(check.row, what, speed / result.peak(own), check.of_peak, "of peak")
     for name, mark in check.over:
         rival = result.fastest(lambda contender, name=name: contender.library in RIVALS[name])
         if rival is None:
             continue
-        ratio = speed and speed / result.speed(rival)
+        ratio = speed / result.speed(rival)
         note = f"{result.speed(rival) / 1e9:.1f} GFLOP/s by {rival}"
         yield Line(check.row, what, ratio, mark, f"x {name}", note=note)
 
@@ -156,7 +159,7 @@ def run_check(check, workers, options):
 
     result = race.race(workers, task, contenders, options.threads, options.rounds, options.seconds)
     lines = list(judged(check, own, result))
-    if not all(line.reached for line in lines):
+    if own in result.times and not all(line.reached for line in lines):
         again = _rivals(check, contenders, result)
         rounds = 2 * options.rounds
         result = result.merged(race.race(workers, task, again, options.threads, rounds, options.seconds))
@@ -242,6 +245,9 @@ def choice(workers, options):
         for rounds in (options.rounds, 2 * options.rounds):
             again = race.race(workers, task, contenders, options.threads, rounds, options.seconds / 2)
             result = again if result is None else result.merged(again)
+            for contender in contenders:
+                if result.skipped.get(contender, "").startswith(race.FAILED):
+                    raise race.WorkerError(f"{contender} at {task.name}: {result.skipped[contender]}")
             best = min(result.times, key=result.best)
             ratio = result.best(best) / _best(result, ("auto", chosen))  # the same code: what they differ by is noise
             if ratio >= 0.95:
