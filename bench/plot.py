@@ -33,11 +33,18 @@ PASSES = {"forward": "forward", "backward_input": "gradient in the input", "back
 
 
 def convolutions(found, isa):
-    """{pass: its rows}: one thread, the instruction set asked for, or else the first of the run."""
+    """{pass: {place: row}} with one thread and the instruction set asked for, or else the first of the run.
+
+    A layer has the same place in every pass.
+    """
     rows = [row for row in records.rows(found) if row.own and row.key[0] == "conv2d" and row.key[4] == 1]
     isas = list(dict.fromkeys(row.key[3] for row in rows))
     chosen = isa if isa in isas else isas[0]
-    return {pass_: [row for row in rows if row.key[2] == pass_ and row.key[3] == chosen] for pass_ in PASSES}
+    names = list(dict.fromkeys(row.key[1] for row in rows))
+    return {
+        pass_: {names.index(row.key[1]): row for row in rows if row.key[2] == pass_ and row.key[3] == chosen}
+        for pass_ in PASSES
+    }
 
 
 def _bar(axes, place, record, height):
@@ -47,9 +54,9 @@ def _bar(axes, place, record, height):
     return value
 
 
-def bars_of_pass(axes, rows, widest):
+def bars_of_pass(axes, rows, count, widest):
     """A pass: for each layer fastconv above the best of the other libraries, and the ratio of the two."""
-    for place, row in enumerate(rows):
+    for place, row in rows.items():
         own = _bar(axes, place - 0.2, row.own, 0.36)
         rival = _bar(axes, place + 0.2, row.rival, 0.36) if row.rival else 0
         label = report.name(row.rival).replace("_", " ") if row.rival else ""
@@ -70,7 +77,7 @@ def bars_of_pass(axes, rows, widest):
                 bbox=OVER_LINES,
                 zorder=4,
             )
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(count - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.28)
     axes.grid(axis="x", color="#DDDDDD", zorder=0)
     for side in ("top", "right", "left"):
@@ -81,24 +88,27 @@ def bars_of_pass(axes, rows, widest):
 def bars(found, isa, path):
     """Three panels, a pass each."""
     passes = convolutions(found, isa)
-    count = max(len(rows) for rows in passes.values())
+    layers = {place: row.key[1] for rows in passes.values() for place, row in rows.items()}
+    count = len(layers)
     figure, panels = pyplot.subplots(1, len(passes), figsize=(15, 1.6 + 0.47 * count), sharey=False)
-    peak = max(row.own["peak"] for rows in passes.values() for row in rows) / 1e9
+    peak = max(row.own["peak"] for rows in passes.values() for row in rows.values()) / 1e9
     used = {"fastconv"}
     for axes, (pass_, rows) in zip(panels, passes.items(), strict=True):
-        widest = max(speed(record) for row in rows for record in (row.own, row.rival) if record)
-        bars_of_pass(axes, rows, max(widest, peak))
-        used |= {row.rival["library"] for row in rows if row.rival}
+        widest = max(speed(record) for row in rows.values() for record in (row.own, row.rival) if record)
+        bars_of_pass(axes, rows, count, max(widest, peak))
+        used |= {row.rival["library"] for row in rows.values() if row.rival}
         axes.axvline(peak, color="#333333", linewidth=1, linestyle="--", zorder=1)
         axes.set_title(PASSES[pass_], fontsize=12, pad=18)
         axes.text(peak, -0.65, "FMA peak", ha="center", va="bottom", fontsize=8, color="#333333")
         axes.set_xlabel("GFLOP/s (operations of the direct algorithm)", fontsize=9)
-        labels = [workloads.describe("conv2d", row.key[1]) for row in rows] if axes is panels[0] else [""] * len(rows)
-        axes.set_yticks(range(len(rows)), labels, fontsize=9)
+        first = axes is panels[0]
+        labels = [workloads.describe("conv2d", layers[place]) if first else "" for place in range(count)]
+        axes.set_yticks(range(count), labels, fontsize=9)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[library]) for library in COLOURS if library in used]
     names = [report.NAMES.get(library, library) for library in COLOURS if library in used]
     figure.legend(handles, names, loc="upper center", ncols=len(names), frameon=False, fontsize=10)
-    chosen = report.ISAS.get(passes["forward"][0].key[3], passes["forward"][0].key[3])
+    chosen = next(row.key[3] for rows in passes.values() for row in rows.values())
+    chosen = report.ISAS.get(chosen, chosen)
     figure.text(
         0.5,
         0.005,
@@ -145,7 +155,7 @@ def _points(axes, rows, intensities):
 
 def roofline(described, found, isa, path):
     """Forward passes: speed over operations a byte of x, weights and y, each moved once."""
-    rows = convolutions(found, isa)["forward"]
+    rows = list(convolutions(found, isa)["forward"].values())
     intensities = [row.own["work"] / row.own["bytes"] for row in rows]
     peak = max(row.own["peak"] for row in rows) / 1e9
     low, high = min(1.0, min(intensities) / 2), max(intensities) * 2

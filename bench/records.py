@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench import workloads
 from fastconv import runtime
 
 KEYS = ("op", "workload", "pass", "library", "mode", "isa", "threads", "seconds", "median", "work", "unit", "peak")
@@ -126,13 +127,13 @@ def load(path):
 
 
 def load_all(paths):
-    """The records of several files as one run."""
+    """The records of several files as one run, in the order of tables."""
     machines, records = {}, []
     for path in paths:
         described, found = load(path)
         machines |= described
         records += found
-    return machines, records
+    return machines, sorted(records, key=lambda record: workloads.position(record["op"], record["workload"]))
 
 
 def shown(records):
