@@ -106,8 +106,10 @@ def timed(benchmark, request):
 
     def run(task, contender):
         result = races.result(task, benchmark.disabled)
-        if contender in result.skipped:
-            pytest.skip(result.skipped[contender])
+        if reason := result.skipped.get(contender):
+            if contender.library == "fastconv" and reason.startswith(race.FAILED):
+                pytest.fail(f"{contender} at {task.name}: {reason}", pytrace=False)
+            pytest.skip(reason)
         record = records.of(result, contender)
         benchmark.group = task.name
         benchmark.extra_info.update(record, speed=records.speed(record), of_peak=records.of_peak(record))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench import workloads
 from fastconv import runtime
 
 KEYS = ("op", "workload", "pass", "library", "mode", "isa", "threads", "seconds", "median", "work", "unit", "peak")
@@ -126,17 +127,28 @@ def load(path):
 
 
 def load_all(paths):
-    """The records of several files as one run."""
+    """The records of several files as one run, in the order of tables."""
     machines, records = {}, []
     for path in paths:
         described, found = load(path)
         machines |= described
         records += found
-    return machines, records
+    return machines, sorted(records, key=lambda record: workloads.position(record["op"], record["workload"]))
+
+
+def shown(records):
+    """Those that tables and pictures show: of each side the fastest way of doing a task, and fastconv's own choice."""
+    kept = []
+    for row in rows(records):
+        for record in (row.own, row.fastest, *row.others.values()):
+            if record is not None and record not in kept:
+                kept.append(record)
+    return kept
 
 
 def save(path, described, records):
-    """Write a digest, a record a line."""
+    """Write a digest of what is shown, a record a line."""
+    records = shown(records)
     lines = ",\n".join(json.dumps([_rounded(record[key]) for key in KEYS]) for record in records)
     head = f'"machine": {json.dumps(described)},\n"keys": {json.dumps(KEYS)}'
     with open(path, "w", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ python -m bench.report docs/bench/x.json --readme                 README.md's ta
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from bench import records, workloads
@@ -128,9 +129,10 @@ def readme_block(described, found):
     peaks = sorted({round(record["peak"] / 1e9 / record["threads"]) for record in found})
     peak = f"{peaks[0]} to {peaks[-1]}" if len(peaks) > 1 else f"{peaks[0]}"
     intro = (
-        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {peak} GFLOP/s.\n"
+        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {peak} GFLOP/s. "
         f"{libraries}. One thread unless a table says otherwise; the fastest in bold."
     )
+    intro = textwrap.fill(intro, 120)
     return f"{BEGIN}\n\n{intro}\n\n{markdown(found, SECTIONS)}\n\n{END}"
 
 

@@ -104,6 +104,13 @@ def every(op, quick=False):
     return [tasks.Task(op, pass_, size) for size in sizes for pass_ in tasks.OPS[op].passes]
 
 
+def position(op, name):
+    """Where a workload stands in tables: the named layers, then the order of tests/shapes.py; unknown ones are last."""
+    named = [layer.name for layer in NAMED] if op == "conv2d" else []
+    order = [*named, *SIZES.get(op, {})]
+    return order.index(name) if name in order else len(order)
+
+
 def describe(op, name):
     """A workload in a table: kernel/stride, channels, map, images."""
     size = SIZES[op].get(name)
