@@ -33,4 +33,10 @@ winograd_map winograd_forward_map(const fc_conv2d *conv, int outputs);
 void winograd_point_at_pixels(const winograd_map *map, int64_t tile, const float *x, const float *zeros,
                               const float **pixel);
 
+/* ---- conv2d_winograd_weight.c: the gradient in the weights, from tiles of outputs x outputs, 2 or 4. */
+
+int64_t conv2d_winograd_weight_bytes(const fc_conv2d *conv, int outputs, const fc_context *ctx);
+void conv2d_winograd_backward_weight(const fc_conv2d *conv, int outputs, const float *dy, const float *x, float *dweight,
+                                     float *dbias, void *workspace, const fc_context *ctx);
+
 #endif

@@ -4,6 +4,7 @@
 #define FC_ISA avx2
 #define FC_LANES 8
 #define FC_TILE_ROWS 6
+#define FC_PANEL_ROWS 24
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else

@@ -4,6 +4,7 @@
 #define FC_ISA avx512
 #define FC_LANES 16
 #define FC_TILE_ROWS 8
+#define FC_PANEL_ROWS 16
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else

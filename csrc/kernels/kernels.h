@@ -56,6 +56,30 @@ typedef struct fc_plane_tile {
     const float *bias; /* [outputs] or NULL */
 } fc_plane_tile;
 
+/* The gradient in the weights by Winograd's algorithm. A tile's transform, one value a channel and plane:
+ * planes[(i * (m + 2) + j) * planes_step + c] = (B' x B)[i][j] or (A dy A')[i][j]; whole vectors are written. */
+typedef struct fc_winograd_planes {
+    int outputs;                /* m, 2 or 4 */
+    const float *const *pixel;  /* [(m + 2)^2] of x, [m^2] of dy: where channel 0 lies */
+    const float *const *ahead;  /* as pixel, of a tile that follows and is fetched into the cache, or NULL */
+    int64_t offset, ahead_offset, channels; /* the first channel, of the tile ahead; how many */
+    float *planes;
+    int64_t planes_step;
+} fc_winograd_planes;
+
+/* The sums over tiles, for one panel of input channels (panel_rows of them) and some of output channels (tile_columns each):
+ * m[plane][i][j] (+)= sum over tiles t of v[plane][t][i] * d[plane][t][j]. Lanes past the last channel hold anything:
+ * vectors are read and written whole. */
+typedef struct fc_winograd_sums {
+    int64_t planes, tiles;
+    const float *v, *d; /* [planes][tiles][panel_rows], [planes][tiles][tile_columns] */
+    float *m;           /* [planes][panel_rows][tile_columns] */
+    int64_t v_plane, d_plane, m_plane, d_panel, m_panel; /* elements from one plane, one panel to the next */
+    bool accumulate;    /* add to m, else write it */
+    const float *fetch; /* fetched for writing meanwhile, if not NULL: a run of fetch_run floats an output channel */
+    int64_t fetch_run, fetch_stride;
+} fc_winograd_sums;
+
 /* Channels whose weights lie together in what depthwise convolution packs: [block][tap][FC_DEPTHWISE_BLOCK]. */
 enum { FC_DEPTHWISE_BLOCK = 16 };
 
@@ -144,6 +168,7 @@ struct fc_kernels {
     int tile_rows;    /* the tallest gemm_tile */
     int tile_columns; /* the widest: two vectors */
     int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
+    int panel_rows;   /* the least that is whole tiles and whole vectors */
 #define FC_KERNEL(name, signature) void(*name) signature;
 #include "kernels.def"
 #undef FC_KERNEL
