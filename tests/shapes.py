@@ -253,6 +253,9 @@ MOBILENET = (
 
 # LeNet-5 (LeCun et al. 1998) and layers of few channels from networks for 32 x 32 images.
 LENET = (
+    square("mobilenet_v3_depthwise_5x5", 1, 120, 28, 120, 5, 1, 2, 120),
+    square("mobilenet_v3_depthwise_5x5_s2", 1, 72, 56, 72, 5, 2, 2, 72),
+    square("convnext_depthwise_7x7", 1, 96, 56, 96, 7, 1, 3, 96),
     square("lenet_conv1", 8, 1, 28, 6, 5, 1, 2),
     square("lenet_conv2", 8, 6, 14, 16, 5),
     square("lenet_conv1_batch_32", 32, 1, 28, 6, 5, 1, 2),

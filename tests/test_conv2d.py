@@ -148,6 +148,9 @@ def test_the_data_proves_something():
             "alexnet_conv2",
             "mobilenet_depthwise_s1",
             "mobilenet_depthwise_s2",
+            "mobilenet_v3_depthwise_5x5",
+            "mobilenet_v3_depthwise_5x5_s2",
+            "convnext_depthwise_7x7",
             "lenet_conv2",
             "inception_1x7",
         )
