@@ -48,7 +48,11 @@ def table(result):
             f"  {contender!s:32s} {times[0] * 1e6:10.1f} {times[len(times) // 2] * 1e6:10.1f} {speed / 1e9:8.1f} "
             f"{of_peak} {ratio}"
         )
-    return "\n".join(lines + [f"  {contender!s:32s} {reason}" for contender, reason in result.skipped.items()])
+    reasons = {}
+    for contender, reason in result.skipped.items():
+        rule = reason if reason.startswith(race.FAILED) else reason.split(": ")[-1]
+        reasons.setdefault(rule, []).append(str(contender))
+    return "\n".join(lines + [f"  {reason}: {', '.join(names)}" for reason, names in reasons.items()])
 
 
 def main(arguments=None):
