@@ -1,8 +1,8 @@
-/* conv2d_winograd.c - Winograd convolution F(m x m, 3 x 3) (Lavin & Gray 2015, arXiv 1509.09308) on NHWC: the maps of the
- * forward pass and of the input gradient, the transformed weights, and the table entries of m = 2, 4, 6.
+/* conv2d_winograd.c - Winograd convolution F(m x m, 3 x 3) (Lavin & Gray 2015, arXiv 1509.09308) on NHWC: the maps of
+ * the forward pass and of the input gradient, the transformed weights, and the table entries of m = 2, 4, 6.
  *
- * Weights are transformed in float: sums first, then one product with a factor that was rounded once. Doing it in double
- * changes the error of the result by less than 1 % from 32 channels on.
+ * Weights are transformed in float: sums first, then one product with a factor that was rounded once. In double the
+ * relative error of the result is at most 6 % smaller from 32 channels on, and 1 % from 256.
  */
 #include "conv2d_winograd.h"
 
@@ -69,7 +69,7 @@ static int64_t packed_floats(const winograd_map *map, const fc_context *ctx) {
 static int64_t raw_floats(const winograd_map *map) { return map->groups * map->in_depth * map->out_depth * 9; }
 
 void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
-                            int64_t end, float *u, const fc_context *ctx) {
+                              int64_t end, float *u, const fc_context *ctx) {
     const int64_t panels = winograd_panels(map, ctx), width = ctx->kernels->tile_columns;
     const int64_t column = index % panels * width;
     const fc_winograd_weight panel = {
@@ -93,7 +93,8 @@ static void transform_panels(void *arg, int64_t begin, int64_t end, int thread) 
     const pack_task *t = arg;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        winograd_transform_panel(t->map, &t->weights, i, 0, t->map->in_depth, t->packed + i * winograd_panel_floats(t->map, t->ctx), t->ctx);
+        winograd_transform_panel(t->map, &t->weights, i, 0, t->map->in_depth,
+                                 t->packed + i * winograd_panel_floats(t->map, t->ctx), t->ctx);
 }
 
 static void transform_weights(const winograd_map *map, const winograd_weights *weights, float *packed,
@@ -126,15 +127,16 @@ static void pack(const fc_conv2d *c, int outputs, const float *weight, float *pa
     memcpy(packed + packed_floats(&map, ctx), weight, (size_t)raw_floats(&map) * sizeof(float));
 }
 
-static void forward(const fc_conv2d *c, int outputs, const float *x, const float *packed, const conv2d_epilogue *epilogue,
-                    float *y, void *workspace, const fc_context *ctx) {
+static void forward(const fc_conv2d *c, int outputs, const float *x, const float *packed,
+                    const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx) {
     const winograd_map map = winograd_forward_map(c, outputs);
-    const winograd_product product = {&map, x, packed, forward_weights(&map, packed + packed_floats(&map, ctx)), epilogue, y};
+    const winograd_weights weights = forward_weights(&map, packed + packed_floats(&map, ctx));
+    const winograd_product product = {&map, x, packed, weights, epilogue, y};
     winograd_run(&product, workspace, ctx);
 }
 
-/* Weights that are used once are transformed as they are used: written to memory and read again they would cost as much as
- * the products (256 channels: 9 MB). */
+/* Weights that are used once are transformed as they are used: written to memory and read again (256 channels: 9 MB)
+ * they took half of the time at 14 x 14. */
 static void backward_input(const fc_conv2d *c, int outputs, const float *dy, const float *weight, float *dx,
                            void *workspace, const fc_context *ctx) {
     const winograd_map map = backward_map(c, outputs);
@@ -153,7 +155,8 @@ static int64_t workspace_bytes(const fc_conv2d *c, int outputs, fc_pass pass, co
     if (pass == FC_BACKWARD_WEIGHT) return conv2d_direct_weight_bytes(c, ctx);
     if (pass == FC_FORWARD) return winograd_run_bytes(&map, true, ctx);
     if (winograd_is_one_block(&map, ctx)) return winograd_run_bytes(&map, false, ctx);
-    return winograd_run_bytes(&map, true, ctx) + fc_round_up(packed_floats(&map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
+    return winograd_run_bytes(&map, true, ctx) +
+           fc_round_up(packed_floats(&map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
 }
 
 /* ------------------------------------------------------------------------------------------------- three algorithms */

@@ -4,8 +4,8 @@
 
 #include "conv2d.h"
 
-/* y[n][p][q][k] = sum over r, s, c of x[n][p + r - top][q + s - left][c] * w[r][s][c][k] with r, s < 3, cut into tiles of
- * outputs x outputs pixels. Forward: x, y. Backward input: x is dy, y is dx, the weights are rotated and transposed. */
+/* y[n][p][q][k] = sum over r, s, c of x[n][p + r - top][q + s - left][c] * w[r][s][c][k] with r, s < 3, cut into tiles
+ * of outputs x outputs pixels. Backward input: x is dy, y is dx, the weights are rotated and transposed. */
 typedef struct winograd_map {
     int outputs;                               /* m of F(m x m, 3 x 3) */
     int64_t batch, groups, top, left;          /* top and left may be negative */

@@ -1,11 +1,12 @@
 /* conv2d_winograd_run.c - the tiles of a Winograd convolution, multiplied by the transformed weights.
  *
  * A block of tiles is transformed into v[element][tile][channel]. Then, one panel of output channels at a time, every
- * element's product v[element] . u[element] is a GEMM into products[tile][element][column], and these are transformed into y.
- * So a block's v stays in L2, its products are one panel wide, and the transformed weights pass by in the order they lie.
+ * element's product v[element] . u[element] is a GEMM into products[tile][element][column], and these are transformed
+ * into y. So a block's v stays in L2, its products are one panel wide, and the transformed weights pass by in the order
+ * they lie.
  *
- * A tile with a result that is not finite is computed again, directly, from the weights as they are: NaN and Inf, and sums
- * that overflow only after the transforms, then behave as in the direct algorithm.
+ * A tile with a result that is not finite is computed again, directly, from the weights as they are: NaN and Inf, and
+ * sums that only the transforms overflow, then behave as in the direct algorithm.
  */
 #include "conv2d_winograd.h"
 
@@ -36,7 +37,7 @@ typedef struct winograd_scratch {
 /* Floats of a tile's row of v: whole vectors. */
 static int64_t row_floats(const winograd_map *map) { return fc_round_up(map->groups * map->in_depth, 16); }
 
-/* Blocks of nearly equal numbers of tiles, a multiple of the threads: one more on one thread is time lost on the others. */
+/* Blocks of nearly equal numbers of tiles, as many as threads divide: one more on one thread is lost on the others. */
 static int64_t count_blocks(const winograd_map *map, int threads) {
     const int64_t tiles = winograd_tiles(map), tile_bytes = winograd_elements(map) * row_floats(map) * 4;
     const int64_t most = fc_min(MOST_TILES, fc_max(16, BLOCK_BYTES / tile_bytes));
@@ -48,8 +49,8 @@ static int64_t block_tiles(const winograd_map *map, int threads) {
     return fc_ceil_div(winograd_tiles(map), count_blocks(map, threads));
 }
 
-/* From one element of v to the next: an odd number of cache lines, so that an element each of a vector of channels falls
- * into sets of its own in L1. */
+/* From one element of v to the next: an odd number of cache lines, so that the elements of a vector of channels fall
+ * into sets of their own in L1. */
 static int64_t element_floats(const winograd_map *map, int threads) {
     return fc_round_up(block_tiles(map, threads) * row_floats(map), 32) + 16;
 }
@@ -79,7 +80,8 @@ static int64_t unpacked_bytes(const winograd_map *map, const fc_context *ctx) {
 }
 
 static int threads_for(const winograd_map *map, const fc_context *ctx) {
-    return fc_threads_for_arithmetic(map->groups * map->in_depth * map->out_depth * 9 * winograd_tiles(map) * map->outputs * map->outputs, ctx);
+    const int64_t pixels = map->batch * map->out_height * map->out_width;
+    return fc_threads_for_arithmetic(pixels * map->groups * map->out_depth * map->in_depth * 9, ctx);
 }
 
 static int64_t thread_bytes(const winograd_map *map, bool packed, int threads, const fc_context *ctx) {
@@ -139,8 +141,7 @@ static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, 
     for (int64_t i = 0; i < fc_min(map->outputs, map->out_height - place.row); i++) {
         for (int64_t j = 0; j < fc_min(map->outputs, map->out_width - place.column); j++, strip.rows++) {
             x[strip.rows] = pixel[(i + tap / 3) * extent + j + tap % 3];
-            y[strip.rows] = t->p->y + ((place.image * map->out_height + place.row + i) * map->out_width + place.column + j) *
-                            channels;
+            y[strip.rows] = output_at(t, place, 0) + (i * map->out_width + j) * channels;
         }
     }
     fc_multiply_strip(&strip, tile, columns, t->ctx);
@@ -159,13 +160,15 @@ static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end,
 }
 
 /* products[tile][element][column] of one panel, for the tiles [begin, end) of the block. */
-static void multiply_panel(const winograd_task *t, const winograd_scratch *s, int64_t index, int64_t begin, int64_t end) {
+static void multiply_panel(const winograd_task *t, const winograd_scratch *s, int64_t index, int64_t begin,
+                           int64_t end) {
     const winograd_map *map = t->map;
     const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
     const int64_t step = element_floats(map, t->threads);
     const int64_t block = t->p->packed ? fc_block_depth(map->in_depth, t->ctx) : unpacked_depth(map, t->ctx);
     const fc_strip strip = {s->v_rows + begin, s->product_rows + begin, end - begin};
-    const int lanes = t->ctx->kernels->lanes, columns = map->out_depth - index % panels * width > lanes ? 2 * lanes : lanes;
+    const int lanes = t->ctx->kernels->lanes;
+    const int columns = map->out_depth - index % panels * width > lanes ? 2 * lanes : lanes;
     fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .alpha = 1.0f};
     for (int64_t depth = 0; depth < map->in_depth; depth += block) {
         const float *u = t->p->packed + index * winograd_panel_floats(map, t->ctx) + depth * width;
@@ -186,14 +189,15 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
     }
 }
 
-/* Tiles of one panel again, directly: for each tap and part of the channels, its weights are packed where the products were
- * (one tile's room, so that the sums are cut alike whatever the block), then every tile takes it. */
+/* Tiles of one panel again, directly: for each tap and part of the channels, its weights are packed where the products
+ * were (one tile's room, so that the sums are cut alike whatever the block), then every tile takes it. */
 static void recompute_tiles(const winograd_task *t, const winograd_scratch *s, int64_t index, const int64_t *tiles,
                             int64_t count) {
     const winograd_map *map = t->map;
     const winograd_weights *weights = &t->p->weights;
     const conv2d_epilogue *epilogue = t->p->epilogue;
-    const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx), most = winograd_elements(map);
+    const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
+    const int64_t most = winograd_elements(map);
     const int64_t group = index / panels, column = index % panels * width, channel = group * map->out_depth + column;
     const int columns = (int)fc_min(width, map->out_depth - column);
     fc_tile tile = {.taps = 1, .x_step = 1, .w = s->products, .w_step = width, .y_offset = channel, .alpha = 1.0f};
@@ -203,7 +207,8 @@ static void recompute_tiles(const winograd_task *t, const winograd_scratch *s, i
                              column * weights->column_stride + (weights->rotated ? 8 - tap : tap);
             tile.depth = fc_min(most, map->in_depth - depth);
             tile.x_offset = group * map->in_depth + depth;
-            t->ctx->kernels->pack_panel(w, weights->depth_stride, weights->column_stride, tile.depth, columns, s->products);
+            t->ctx->kernels->pack_panel(w, weights->depth_stride, weights->column_stride, tile.depth, columns,
+                                        s->products);
             if (tap == 8 && depth + tile.depth == map->in_depth) {
                 tile.bias = epilogue->bias ? epilogue->bias + channel : NULL;
                 tile.residual = epilogue->residual;
