@@ -4,8 +4,8 @@
 
 #include "conv2d.h"
 
-/* y[n][p][q][k] = sum over r, s, c of x[n][p + r - top][q + s - left][c] * w[r][s][c][k] with r, s < 3, cut into tiles of
- * outputs x outputs pixels. Forward: x, y. Backward input: x is dy, y is dx, the weights are rotated and transposed. */
+/* y[n][p][q][k] = sum over r, s, c of x[n][p + r - top][q + s - left][c] * w[r][s][c][k] with r, s < 3, cut into tiles
+ * of outputs x outputs pixels. Backward input: x is dy, y is dx, the weights are rotated and transposed. */
 typedef struct winograd_map {
     int outputs;                               /* m of F(m x m, 3 x 3) */
     int64_t batch, groups, top, left;          /* top and left may be negative */
@@ -27,7 +27,8 @@ static inline winograd_place winograd_tile(const winograd_map *map, int64_t inde
                             index % map->tile_columns * map->outputs};
 }
 
-bool conv2d_winograd_supports(const fc_conv2d *conv);
+enum { WINOGRAD_MOST_ELEMENTS = 64 };
+
 winograd_map winograd_forward_map(const fc_conv2d *conv, int outputs);
 /* pixel[(m + 2)^2]: the input pixels of a tile, `zeros` outside the image. */
 void winograd_point_at_pixels(const winograd_map *map, int64_t tile, const float *x, const float *zeros,
@@ -38,5 +39,34 @@ void winograd_point_at_pixels(const winograd_map *map, int64_t tile, const float
 int64_t conv2d_winograd_weight_bytes(const fc_conv2d *conv, int outputs, const fc_context *ctx);
 void conv2d_winograd_backward_weight(const fc_conv2d *conv, int outputs, const float *dy, const float *x, float *dweight,
                                      float *dbias, void *workspace, const fc_context *ctx);
+/* ---- weights */
+/* The weights as the user holds them: element (group, depth, column, tap) of the product is
+ * w[group * group_stride + depth * depth_stride + column * column_stride + (rotated ? 8 - tap : tap)]. */
+typedef struct winograd_weights {
+    const float *w;
+    int64_t group_stride, depth_stride, column_stride;
+    bool rotated;
+} winograd_weights;
+/* Transformed, a panel of tile_columns output channels of a group lies as [element][depth][tile_columns], with
+ * winograd_weight_floats(depth) from one element to the next. A group's last panel may be narrower. */
+int64_t winograd_panels(const winograd_map *map, const fc_context *ctx); /* of a group */
+int64_t winograd_weight_floats(int64_t depth, const fc_context *ctx);
+int64_t winograd_panel_floats(const winograd_map *map, const fc_context *ctx);
+/* The depths [begin, end) of panel number `index` of all groups. */
+void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
+                              int64_t end, float *u, const fc_context *ctx);
+/* ---- conv2d_winograd_run.c */
+typedef struct winograd_product {
+    const winograd_map *map;
+    const float *x;
+    const float *packed; /* every panel, transformed; or NULL: they are transformed as they are used */
+    winograd_weights weights;
+    const conv2d_epilogue *epilogue;
+    float *y;
+} winograd_product;
+/* With few tiles, all in one block, every transformed weight is used once. */
+bool winograd_is_one_block(const winograd_map *map, const fc_context *ctx);
+int64_t winograd_run_bytes(const winograd_map *map, bool packed, const fc_context *ctx);
+void winograd_run(const winograd_product *product, void *workspace, const fc_context *ctx);
 
 #endif

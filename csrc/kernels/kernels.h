@@ -127,8 +127,8 @@ typedef struct fc_pool_run {
     int32_t index, index_step, index_row, index_column;
 } fc_pool_run;
 
-/* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed, it
- * is (m + 2)^2 elements of every channel, numbered by row and column. */
+/* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
+ * it is (m + 2)^2 elements of every channel, numbered by row and column. */
 
 /* v[element * v_step + c] = (B' x B)[element] for every channel; whole vectors are written. */
 typedef struct fc_winograd_input {
@@ -139,8 +139,8 @@ typedef struct fc_winograd_input {
     int64_t v_step;
 } fc_winograd_input;
 
-/* y[i * row_step + j * column_step + k] = activation((A' products A)[i][j] + bias[k] + residual[where y is]) for the first
- * `rows` and `columns` of the m x m outputs; whole vectors of products are read. *finite tells whether all m x m sums are. */
+/* y[i * row_step + j * column_step + k] = activation((A' products A)[i][j] + bias[k] + residual[where y is]) for the
+ * first `rows` and `columns` of the m x m outputs; whole vectors of products are read. *finite: every sum is finite. */
 typedef struct fc_winograd_output {
     int outputs;
     const float *products;  /* element e of channel k at e * products_step + k */
@@ -151,8 +151,8 @@ typedef struct fc_winograd_output {
     const fc_activation *activation; /* or NULL */
 } fc_winograd_output;
 
-/* u[element * u_step + d * tile_columns + j] = (G w G')[element] of depth d and column j, 0 from `columns` to a whole vector.
- * w[d * depth_stride + j * column_stride + 3 * r + s] are the weights, rotated by half a turn if `rotated`. */
+/* u[element * u_step + d * tile_columns + j] = (G w G')[element] of depth d and column j, 0 from `columns` to a whole
+ * vector. w[d * depth_stride + j * column_stride + 3 * r + s] are the weights, turned by 180 degrees if `rotated`. */
 typedef struct fc_winograd_weight {
     int outputs;
     bool rotated;
