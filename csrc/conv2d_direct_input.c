@@ -1,11 +1,13 @@
 /* conv2d_direct_input.c - the input gradient of direct convolution: a gather from dy for each phase of the stride.
  *
- * The weights are packed at each call. Where few pixels share them that takes longer than the arithmetic, bound by memory:
- * then each panel is packed when its turn comes, into scratch that stays in L2, and goes through all phases at once.
+ * The weights are packed at each call. Where few pixels share them that takes longer than the arithmetic, bound by
+ * memory: then each panel is packed when its turn comes, into scratch that stays in L2, and goes through all phases at
+ * once.
  */
 #include "conv2d_gather.h"
 
-/* With 512 channels on 7 x 7 it halves the time; from 28 x 28 on packing is under 2 %, and dy read again by each panel. */
+/* With 512 channels on 7 x 7 it halves the time; from 28 x 28 on packing is under 2 %, and dy read again by each
+ * panel. */
 enum { FEW_PIXELS = 512, MANY_WEIGHTS = 32 * 1024 };
 
 static bool panel_by_panel(const fc_conv2d *c) {
@@ -73,7 +75,8 @@ void conv2d_direct_backward_input(const fc_conv2d *c, const float *dy, const flo
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             const int64_t before = gather.taps_before * conv2d_out_depth(c) * ctx->kernels->tile_columns;
-            conv2d_gather_run(&gather, dy, packed + before * panels(c, ctx), &(conv2d_epilogue){0}, dx, arena.next, ctx);
+            conv2d_gather_run(&gather, dy, packed + before * panels(c, ctx), &(conv2d_epilogue){0}, dx, arena.next,
+                              ctx);
         }
     }
 }
