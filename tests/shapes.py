@@ -131,6 +131,7 @@ AWKWARD = (
     Conv("planes_eight_outputs", 1, 4, 5, 33, 8, (3, 5), (1, 1), _pad(1, 2)),
     Conv("planes_twelve_outputs", 1, 6, 9, 17, 12, (3, 3), (1, 1), _pad(1, 1)),
     Conv("planes_grouped", 2, 16, 7, 18, 24, (3, 3), (1, 1), _pad(1, 1), (1, 1), 4),
+    Conv("planes_two_groups", 1, 2, 7, 19, 4, (3, 3), (1, 1), _pad(1, 1), (1, 1), 2),
     Conv("planes_rows_outside", 1, 2, 3, 9, 4, (7, 3), (1, 1), _pad(5, 1)),
     Conv("planes_strips", 1, 15, 70, 61, 3, (3, 3), (1, 1), _pad(1, 1)),
     # The input gradient packs weights panel by panel: few pixels, 2^15 weights and more.
