@@ -1,11 +1,13 @@
 /* conv2d_direct_input.c - the input gradient of direct convolution: a gather from dy for each phase of the stride.
  *
- * The weights are packed at each call. Where few pixels share them that takes longer than the arithmetic, bound by memory:
- * then each panel is packed when its turn comes, into scratch that stays in L2, and goes through all phases at once.
+ * The weights are packed at each call. Where few pixels share them that takes longer than the arithmetic, bound by
+ * memory: then each panel is packed when its turn comes, into scratch that stays in L2, and goes through all phases at
+ * once.
  */
 #include "conv2d_gather.h"
 
-/* With 512 channels on 7 x 7 it halves the time; from 28 x 28 on packing is under 2 %, and dy read again by each panel. */
+/* With 512 channels on 7 x 7 it halves the time; from 28 x 28 on packing is under 2 %, and dy read again by each
+ * panel. */
 enum { FEW_PIXELS = 512, MANY_WEIGHTS = 32 * 1024 };
 
 static bool panel_by_panel(const fc_conv2d *c) {

@@ -75,7 +75,8 @@ static int64_t zeros_bytes(const conv2d_gather *g) {
 
 int64_t conv2d_gather_workspace_bytes(const conv2d_gather *g, const fc_context *ctx) {
     if (g->batch * g->rows * g->columns == 0) return 0;
-    return fc_max(conv2d_planes_bytes(g, ctx), fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + ctx->num_threads * thread_bytes(g));
+    return fc_max(conv2d_planes_bytes(g, ctx),
+                  fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + ctx->num_threads * thread_bytes(g));
 }
 
 /* ------------------------------------------------------------------------------------------ tables of pointers */

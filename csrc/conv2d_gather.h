@@ -67,10 +67,10 @@ conv2d_gather conv2d_largest_phase(const fc_conv2d *conv);
 void conv2d_pack_forward(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
 /* All phases at once: that of a gather starts at taps_before * groups * panels * depth * tile columns. */
 /* Panel (group, columns) alone, as number `place` of `places` in each phase. */
-void conv2d_pack_phases_panel(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables, int64_t panel,
-                              int64_t place, int64_t places, float *packed, const fc_context *ctx);
-void conv2d_pack_backward_input(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables, float *packed,
-                                const fc_context *ctx);
+void conv2d_pack_phases_panel(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables,
+                              int64_t panel, int64_t place, int64_t places, float *packed, const fc_context *ctx);
+void conv2d_pack_backward_input(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables,
+                                float *packed, const fc_context *ctx);
 
 /* Output columns [*begin, *end) whose input column for kernel column s lies inside the image. */
 void conv2d_inside_columns(const fc_conv2d *conv, int64_t s, int64_t *begin, int64_t *end);

@@ -1,10 +1,11 @@
 /* conv2d_pack.c - weights (k, c, r, s) in the order the tile reads them, [group][panel][tap][depth][columns]: for the
- * forward pass with output channels as columns, for the input gradient with input channels, the phases after each other.
+ * forward pass with output channels as columns, for the input gradient with input channels, the phases after each
+ * other.
  */
 #include "conv2d_gather.h"
 
-/* A run of weights is packed in pieces of at most this many elements, whose places are worked out on the stack once a panel:
- * per weight of a single column that would cost as much as moving a row of them. */
+/* A run of weights is packed in pieces of at most this many elements, whose places are worked out on the stack once a
+ * panel: per weight of a single column that would cost as much as moving a row of them. */
 enum { PIECE = 128, AHEAD = 6 };
 
 typedef struct pack_task {
@@ -15,9 +16,9 @@ typedef struct pack_task {
     float *packed;
 } pack_task;
 
-/* Item: (group, panel). A column's weights are one run over (channel, tap). A piece of it is a number of channels with all
- * their taps or, in kernels beyond PIECE, some taps of one channel: either way its places are those of the first piece,
- * moved. */
+/* Item: (group, panel). A column's weights are one run over (channel, tap). A piece of it is a number of channels with
+ * all their taps or, in kernels beyond PIECE, some taps of one channel: either way its places are those of the first
+ * piece, moved. */
 static void pack_forward(void *arg, int64_t begin, int64_t end, int thread) {
     const pack_task *t = arg;
     const int64_t taps = conv2d_taps(t->conv), depth = conv2d_in_depth(t->conv), width = t->ctx->kernels->tile_columns;
@@ -51,10 +52,11 @@ void conv2d_pack_forward(const fc_conv2d *c, const float *weight, float *packed,
     run_pack(&t, conv2d_panel_count(conv2d_out_depth(c), ctx), pack_forward);
 }
 
-/* The weights (k, ., r, s) of a panel's input channels are one run over (channel, tap), and the taps are what is taken apart.
- * A tap belongs to one phase, where it is one of rows * columns. Runs are a kernel's size apart, which no prefetcher follows. */
-void conv2d_pack_phases_panel(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables, int64_t panel,
-                              int64_t place, int64_t places, float *packed, const fc_context *ctx) {
+/* The weights (k, ., r, s) of a panel's input channels are one run over (channel, tap), and the taps are what is taken
+ * apart. A tap belongs to one phase, where it is one of rows * columns. Runs are a kernel's size apart, which no
+ * prefetcher follows. */
+void conv2d_pack_phases_panel(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables,
+                              int64_t panel, int64_t place, int64_t places, float *packed, const fc_context *ctx) {
     const int64_t taps = conv2d_taps(c), depth = conv2d_out_depth(c), width = ctx->kernels->tile_columns;
     const int64_t all_columns = conv2d_in_depth(c), groups_panels = conv2d_panel_count(all_columns, ctx);
     const int64_t column = panel % groups_panels * width, next = all_columns * taps;
@@ -87,8 +89,8 @@ static void pack_phases(void *arg, int64_t begin, int64_t end, int thread) {
         conv2d_pack_phases_panel(t->conv, t->weight, t->tables, item, item, panels, t->packed, t->ctx);
 }
 
-void conv2d_pack_backward_input(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables, float *packed,
-                                const fc_context *ctx) {
+void conv2d_pack_backward_input(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables,
+                                float *packed, const fc_context *ctx) {
     pack_task t = {.conv = c, .ctx = ctx, .tables = tables, .weight = weight, .packed = packed};
     run_pack(&t, conv2d_panel_count(conv2d_in_depth(c), ctx), pack_phases);
 }

@@ -71,7 +71,8 @@ int64_t conv2d_phase_tables_bytes(const fc_conv2d *c) {
 int64_t conv2d_phase_rows(const fc_conv2d *c) { return fc_min(c->stride_height, c->in_height); }
 int64_t conv2d_phase_columns(const fc_conv2d *c) { return fc_min(c->stride_width, c->in_width); }
 
-/* The taps that reach phase a, from row at[.] of dy on; offsets ascend, so taps descend. Returns how many; *before: how many reach earlier phases. */
+/* The taps that reach phase a, from row at[.] of dy on; offsets ascend, so taps descend. Returns how many; *before:
+ * how many reach earlier phases. */
 static int64_t phase_taps(int64_t a, int64_t pad, int64_t dilation, int64_t stride, int64_t kernel, int64_t *taps,
                           int64_t *at, int64_t *before) {
     int64_t count = 0;

@@ -1,7 +1,7 @@
 /* conv2d_planes.c - direct convolution into few channels, and from few: vectors of pixels instead of channels.
  *
- * A strip of output rows: its lines of input are split into one plane a channel, bordered with zeros, so that a tap of a
- * vector of pixels is a load at an offset; the sums go to planes too, which are joined into y.
+ * A strip of output rows: its lines of input are split into one plane a channel, bordered with zeros, so that a tap of
+ * a vector of pixels is a load at an offset; the sums go to planes too, which are joined into y.
  */
 #include "conv2d_gather.h"
 
@@ -53,8 +53,8 @@ static bool may_use_planes(const conv2d_gather *g, const fc_context *ctx) {
     return g->step_h == 1 && g->step_w == 1 && g->out_depth <= fc_min(MOST_CHANNELS, ctx->kernels->lanes);
 }
 
-/* Share of the FMA peak in percent, idle lanes apart: of plane_tile, and of gemm_tile with one vector of columns, whose six
- * sums are too few to hide the latency of an FMA; eight are enough. */
+/* Share of the FMA peak in percent, idle lanes apart: of plane_tile, and of gemm_tile with one vector of columns,
+ * whose six sums are too few to hide the latency of an FMA; eight are enough. */
 enum { PLANES_SPEED = 75, SIX_ROWS_SPEED = 55, EIGHT_ROWS_SPEED = 85 };
 
 bool conv2d_uses_planes(const conv2d_gather *g, const fc_context *ctx) {
@@ -69,12 +69,12 @@ static int64_t most_rows(const conv2d_gather *g, const fc_context *ctx) {
     return fc_min(g->rows, 1 + (STRIP_BYTES - one) / more);
 }
 
-/* Sizes that no phase of a strided pass exceeds, whichever its reach: more than STRIP_BYTES of planes are never needed, and a
- * vector of pixels takes at least one float of an input and four output planes. */
+/* Sizes that no phase of a strided pass exceeds, whichever its reach: more than STRIP_BYTES of planes are never
+ * needed, and a vector of pixels takes at least one float of an input and four output planes. */
 static planes_scratch take_scratch(const conv2d_gather *g, fc_arena *arena) {
     planes_scratch scratch;
     scratch.at = fc_take(arena, g->tap_rows * g->tap_columns * g->in_depth * (int64_t)sizeof(int64_t));
-    scratch.x = fc_take(arena, STRIP_BYTES / 20 * (int64_t)sizeof(float *));
+    scratch.x = fc_take(arena, (STRIP_BYTES / 20 + 8) * (int64_t)sizeof(float *));
     scratch.in = fc_take(arena, STRIP_BYTES);
     scratch.out = NULL;
     scratch.rows = 0;
@@ -102,7 +102,8 @@ static void split_lines(const planes_task *t, int64_t n, int64_t group, int64_t 
             continue;
         }
         const float *x = t->x + ((n * g->in_height + h) * g->in_width + from) * g->groups * g->in_depth;
-        t->ctx->kernels->split_pixels(inside, g->in_depth, x + group * g->in_depth, g->groups * g->in_depth, line, plane);
+        t->ctx->kernels->split_pixels(inside, g->in_depth, x + group * g->in_depth, g->groups * g->in_depth, line,
+                                      plane);
     }
 }
 
@@ -115,7 +116,8 @@ static void lay_out_planes(const planes_task *t, int64_t rows, planes_scratch *s
     for (int64_t a = 0; a < g->tap_rows; a++)
         for (int64_t b = 0; b < g->tap_columns; b++)
             for (int64_t c = 0; c < g->in_depth; c++)
-                *at++ = c * in_plane(g, rows) + (g->row_at[a] - g->row_at[0]) * width + g->column_at[b] - g->column_at[0];
+                *at++ = c * in_plane(g, rows) + (g->row_at[a] - g->row_at[0]) * width + g->column_at[b] -
+                        g->column_at[0];
     const float **x = scratch->x;
     for (int64_t i = 0; i < count / per_row; i++)
         for (int64_t v = 0; v < per_row; v++) *x++ = scratch->in + i * width + v * lanes;
@@ -125,8 +127,8 @@ static void lay_out_planes(const planes_task *t, int64_t rows, planes_scratch *s
     scratch->rows = rows;
 }
 
-/* The kernel rows [*begin, *end) that meet the image from any of the output rows first to last: with 5 x 5 taps on the 14 x
- * 14 of LeNet's second input gradient the others are a third of all. */
+/* The kernel rows [*begin, *end) that meet the image from any of the output rows first to last: with 5 x 5 taps on the
+ * 14 x 14 of LeNet's second input gradient the others are a third of all. */
 static void inside_rows(const conv2d_gather *g, int64_t first, int64_t last, int64_t *begin, int64_t *end) {
     *begin = 0;
     *end = g->tap_rows;
@@ -161,7 +163,8 @@ static void multiply_planes(const planes_task *t, int64_t group, int64_t begin, 
 }
 
 /* One row of y, with what the epilogue still owes it. */
-static void finish_row(const planes_task *t, int64_t n, int64_t group, int64_t i, const float *out, int64_t out_stride) {
+static void finish_row(const planes_task *t, int64_t n, int64_t group, int64_t i, const float *out,
+                       int64_t out_stride) {
     const conv2d_gather *g = t->g;
     const int64_t channels = g->groups * g->out_depth, step = g->out_step_w * channels;
     const int64_t row = n * g->out_height + i * g->out_step_h + g->out_h;

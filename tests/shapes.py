@@ -173,6 +173,17 @@ AWKWARD = (
     Conv("slide_dilated_over_input", 1, 8, 3, 2, 8, (3, 3), (1, 1), _pad(5, 4), (5, 4), 8),
     Conv("deep", 1, 515, 3, 2, 5, (3, 3), (1, 1), _pad(1, 1)),
     Conv("deep_pointwise", 1, 700, 2, 3, 33, (1, 1)),
+    # Few output channels: vectors of pixels, row by row or through the ends of the lines, in strips of 192 KB.
+    Conv("planes_one_output", 2, 17, 9, 33, 1, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("planes_two_outputs", 1, 5, 8, 15, 2, (5, 5), (1, 1), _pad(2, 2)),
+    Conv("planes_five_outputs", 2, 1, 7, 20, 5, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("planes_six_outputs_dilated", 1, 3, 12, 19, 6, (3, 3), (1, 1), _pad(2, 4), (2, 3)),
+    Conv("planes_eight_outputs", 1, 4, 5, 33, 8, (3, 5), (1, 1), _pad(1, 2)),
+    Conv("planes_twelve_outputs", 1, 6, 9, 17, 12, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("planes_grouped", 2, 16, 7, 18, 24, (3, 3), (1, 1), _pad(1, 1), (1, 1), 4),
+    Conv("planes_two_groups", 1, 2, 7, 19, 4, (3, 3), (1, 1), _pad(1, 1), (1, 1), 2),
+    Conv("planes_rows_outside", 1, 2, 3, 9, 4, (7, 3), (1, 1), _pad(5, 1)),
+    Conv("planes_strips", 1, 15, 70, 61, 3, (3, 3), (1, 1), _pad(1, 1)),
     # The input gradient packs weights panel by panel: few pixels, 2^15 weights and more.
     Conv("few_pixels", 1, 67, 7, 5, 65, (3, 3), (1, 1), _pad(1, 1)),
     Conv("few_pixels_strided", 2, 50, 8, 7, 83, (3, 3), (2, 2), _pad(1, 1)),

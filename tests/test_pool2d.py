@@ -343,7 +343,7 @@ def test_bad_indices_and_gradients():
 BAD = [
     ({"kernel_size": 0}, ValueError, "kernel_size=0: every kernel_size must be >= 1"),
     ({"kernel_size": 2.0}, TypeError, "kernel_size=2.0: must be an integer"),
-    ({"kernel_size": (2, 2, 2)}, ValueError, r"kernel_size=\(2, 2, 2\): must be an integer or a pair"),
+    ({"kernel_size": (2, 2, 2)}, ValueError, r"kernel_size=\(2, 2, 2\): must be an integer or \(height, width\)"),
     ({"kernel_size": 7}, ValueError, r"kernel_size=\(7, 7\): the dilated kernel must fit in the padded input"),
     ({"kernel_size": 2**31}, ValueError, r"every kernel_size must be >= 1 and < 2\*\*31"),
     ({"stride": (0, 1)}, ValueError, r"stride=\(0, 1\): every stride must be >= 1"),
@@ -353,7 +353,7 @@ BAD = [
     ({"padding": -1}, ValueError, "padding=-1: every padding must be >= 0"),
     ({"padding": 2}, ValueError, r"padding=\(2, 2, 2, 2\): every pad must be smaller than the dilated kernel"),
     ({"padding": ((0, 0), (0, 2**62))}, ValueError, r"every pad must be >= 0 and < 2\*\*31"),
-    ({"padding": ((0, 0), 1)}, ValueError, r"must be \(\(top, bottom\), \(left, right\)\)"),
+    ({"padding": ((0, 0), 1)}, ValueError, r"must be \(before, after\) for each of \(height, width\)"),
 ]
 
 

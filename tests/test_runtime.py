@@ -294,7 +294,8 @@ def test_python_threads_share_the_ops():
 def test_one_packed_weight_serves_many_threads():
     rng = np.random.default_rng(3)
     x, weight = reals(rng, (1, 16, 20, 20)), reals(rng, (16, 16, 3, 3))
-    packed, expected = ops.conv2d_pack(weight), bits(ops.conv2d(x, weight))
+    packed = ops.conv2d_pack(weight, x.shape)
+    expected = bits(ops.conv2d(x, weight, algorithm=packed.algorithm))
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: bits(ops.conv2d(x, packed)), range(64))) == {expected}
 

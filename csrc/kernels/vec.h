@@ -254,7 +254,8 @@ FC_INLINE void v_store_quad(float *p, vfloat v, const int i) {
 /* Eight floats: the i-th four lanes of a, then those of b. Two stores of four take an extraction each on top. */
 FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
 #if FC_LANES == 16
-    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
     const __m512 both = (__m512)_mm512_permutex2var_pd((__m512d)a, i < 2 ? low : high, (__m512d)b);
     _mm256_storeu_ps(p, i % 2 ? _mm512_extractf32x8_ps(both, 1) : _mm512_castps512_ps256(both));
 #else
