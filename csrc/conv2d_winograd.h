@@ -39,7 +39,9 @@ void winograd_point_at_pixels(const winograd_map *map, int64_t tile, const float
 int64_t conv2d_winograd_weight_bytes(const fc_conv2d *conv, int outputs, const fc_context *ctx);
 void conv2d_winograd_backward_weight(const fc_conv2d *conv, int outputs, const float *dy, const float *x, float *dweight,
                                      float *dbias, void *workspace, const fc_context *ctx);
+
 /* ---- weights */
+
 /* The weights as the user holds them: element (group, depth, column, tap) of the product is
  * w[group * group_stride + depth * depth_stride + column * column_stride + (rotated ? 8 - tap : tap)]. */
 typedef struct winograd_weights {
@@ -47,6 +49,7 @@ typedef struct winograd_weights {
     int64_t group_stride, depth_stride, column_stride;
     bool rotated;
 } winograd_weights;
+
 /* Transformed, a panel of tile_columns output channels of a group lies as [element][depth][tile_columns], with
  * winograd_weight_floats(depth) from one element to the next. A group's last panel may be narrower. */
 int64_t winograd_panels(const winograd_map *map, const fc_context *ctx); /* of a group */
@@ -55,7 +58,9 @@ int64_t winograd_panel_floats(const winograd_map *map, const fc_context *ctx);
 /* The depths [begin, end) of panel number `index` of all groups. */
 void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
                               int64_t end, float *u, const fc_context *ctx);
+
 /* ---- conv2d_winograd_run.c */
+
 typedef struct winograd_product {
     const winograd_map *map;
     const float *x;
@@ -64,6 +69,7 @@ typedef struct winograd_product {
     const conv2d_epilogue *epilogue;
     float *y;
 } winograd_product;
+
 /* With few tiles, all in one block, every transformed weight is used once. */
 bool winograd_is_one_block(const winograd_map *map, const fc_context *ctx);
 int64_t winograd_run_bytes(const winograd_map *map, bool packed, const fc_context *ctx);
