@@ -39,7 +39,7 @@ CASES = (
     case_of(33, 65, 15, 17, n=2),
     case_of(12, 10, 9, 7, groups=2),
     case_of(66, 34, 45, 29, n=2, groups=2),
-    case_of(8, 8, 9, 7, groups=8),
+    case_of(8, 16, 9, 7, groups=8),
     case_of(3, 5, 2, 811),
     case_of(9, 3, 803, 2),
     case_of(257, 9, 33, 47),
