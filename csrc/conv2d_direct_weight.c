@@ -1,111 +1,374 @@
-/* conv2d_direct_weight.c - the weight gradient of direct convolution: a reduction over runs of pixels.
+/* conv2d_direct_weight.c - the weight gradient of direct convolution: a reduction over pixels.
  *
- * The sums over pixels are cut into chunks of output rows that fit L2 with both operands; every dweight element is summed
- * over the chunks in order, by one thread. Rows of a tile are input channels, columns output channels, both contiguous in
- * NHWC: sums[tap][c][k], transposed into dweight at the end.
+ * dweight is cut into blocks whose sums stay in L2, pixels into chunks whose operands do (conv2d_weight_blocks.c). Every block
+ * is summed over the chunks in order, by one thread, and then written once. A tile is input channels times output channels
+ * of one tap, both contiguous in NHWC; where many tiles use them, both are packed into panels of a tile's width first.
  */
-#include "conv2d_gather.h"
+#include "conv2d_weight_blocks.h"
 
-enum { CHUNK_BYTES = 256 * 1024, MOST_CHUNK_PIXELS = 512 };
+/* One operand of a chunk, where the tiles read it. */
+typedef struct weight_operand {
+    const float *base;
+    int64_t pitch;       /* floats from a pixel to the next */
+    int64_t tile_stride; /* floats from a tile's values to the next tile's; 0: they lie side by side */
+} weight_operand;
+
+/* The pixels of a chunk, and the part of x they need. */
+typedef struct weight_chunk {
+    int64_t image, images, row, rows, column, columns;
+    int64_t line, lines, line_column, line_columns;
+    bool first;
+} weight_chunk;
 
 typedef struct weight_task {
     const fc_conv2d *conv;
     const fc_context *ctx;
+    weight_blocks blocks;
     const float *dy, *x;
-    float *dweight, *dbias, *sums;
-    struct fc_run *runs; /* a thread: chunk_rows + 1 */
-    int64_t chunk_rows, row_tiles;
+    float *dweight;
+    char *scratch; /* a thread: scratch_bytes */
+    int64_t scratch_bytes;
 } weight_task;
 
-static int64_t chunk_rows(const fc_conv2d *c) {
-    const int64_t pixel = (c->in_channels + c->out_channels) * (int64_t)sizeof(float);
-    const int64_t pixels = fc_min(MOST_CHUNK_PIXELS, fc_max(64, CHUNK_BYTES / pixel));
-    return fc_min(c->batch * c->out_height, fc_ceil_div(pixels, c->out_width));
+typedef struct weight_scratch {
+    float *sums, *x_panels, *dy_panels;
+    struct fc_run *runs; /* of all taps, one after the other */
+    int64_t *tap_begin;  /* [taps + 1], in runs */
+} weight_scratch;
+
+/* A block of dweight: channels of one group. */
+typedef struct weight_block {
+    int64_t group, in_begin, in_end, out_begin, out_end;
+    float *y;            /* its sums */
+    int64_t row_stride, tap_stride;
+} weight_block;
+
+/* --------------------------------------------------------------------------------------------------- workspace */
+
+static int64_t tile_width(const weight_task *t, bool columns) {
+    return columns ? t->ctx->kernels->tile_columns : t->ctx->kernels->tile_rows;
 }
 
-/* The runs of one tap over a chunk's rows; neighbours in both arrays are joined. Returns how many. */
-static int64_t find_runs(const weight_task *t, int64_t tap, int64_t row_begin, int64_t row_end, struct fc_run *runs) {
+static int64_t panels_floats(const weight_task *t, int64_t depth, bool columns, int64_t pixels) {
+    return fc_round_up(depth, tile_width(t, columns)) * pixels;
+}
+
+static int64_t sums_floats(const weight_task *t) {
+    const weight_blocks *b = &t->blocks;
+    return b->direct ? 0 : weight_taps(t->conv, b) * b->in * b->out;
+}
+
+static int64_t x_floats(const weight_task *t) {
+    const weight_blocks *b = &t->blocks;
+    const int64_t pixels = b->images * b->lines * b->line_columns;
+    if (b->merged) return pixels * conv2d_in_depth(t->conv);
+    return b->pack_x ? panels_floats(t, b->in, b->swapped, pixels) : 0;
+}
+
+static int64_t dy_floats(const weight_task *t) {
+    const weight_blocks *b = &t->blocks;
+    return b->pack_dy ? panels_floats(t, b->out, !b->swapped, b->images * b->rows * b->columns) : 0;
+}
+
+static int64_t runs_bytes(const weight_task *t) {
+    const weight_blocks *b = &t->blocks;
+    return weight_taps(t->conv, b) * b->images * b->rows * (int64_t)sizeof(struct fc_run);
+}
+
+/* With an arena of address 0 it measures. */
+static weight_scratch take_scratch(const weight_task *t, fc_arena *arena) {
+    weight_scratch s;
+    s.sums = fc_take(arena, sums_floats(t) * (int64_t)sizeof(float));
+    s.x_panels = fc_take(arena, x_floats(t) * (int64_t)sizeof(float));
+    s.dy_panels = fc_take(arena, dy_floats(t) * (int64_t)sizeof(float));
+    s.runs = fc_take(arena, runs_bytes(t));
+    s.tap_begin = fc_take(arena, (weight_taps(t->conv, &t->blocks) + 1) * (int64_t)sizeof(int64_t));
+    return s;
+}
+
+static int64_t scratch_bytes(const weight_task *t) {
+    fc_arena arena = {NULL};
+    take_scratch(t, &arena);
+    return (int64_t)(intptr_t)arena.next;
+}
+
+int64_t conv2d_direct_weight_bytes(const fc_conv2d *c, const fc_context *ctx) {
+    const weight_task t = {.conv = c, .ctx = ctx, .blocks = conv2d_weight_blocks(c, ctx)};
+    return ctx->num_threads * scratch_bytes(&t);
+}
+
+/* ------------------------------------------------------------------------------------------------------ operands */
+
+/* The first and the number of the lines (or columns) of x inside the image that `count` outputs from `begin` on use. */
+static void find_lines(int64_t begin, int64_t count, int64_t stride, int64_t reach, int64_t pad, int64_t step, int64_t extent,
+                       int64_t *first, int64_t *lines) {
+    const int64_t from = begin * stride - pad, to = from + (count - 1) * stride + reach;
+    *first = from >= 0 ? from : fc_ceil_div(-from, step) * step + from;
+    *lines = fc_max(0, fc_floor_div(fc_min(to, extent - 1) - *first, step) + 1);
+}
+
+static weight_chunk find_chunk(const weight_task *t, int64_t index) {
     const fc_conv2d *c = t->conv;
-    const int64_t r = tap / c->kernel_width, s = tap % c->kernel_width, x_step = c->stride_width * c->in_channels;
-    int64_t count = 0, begin, end;
-    conv2d_inside_columns(c, s, &begin, &end);
-    if (begin == end) return 0;
-    for (int64_t row = row_begin; row < row_end; row++) {
-        const int64_t n = row / c->out_height, p = row % c->out_height;
-        const int64_t h = p * c->stride_height + r * c->dilation_height - c->pad_top;
-        if (h < 0 || h >= c->in_height) continue;
-        const int64_t w = begin * c->stride_width + s * c->dilation_width - c->pad_left;
-        const struct fc_run run = {t->x + ((n * c->in_height + h) * c->in_width + w) * c->in_channels,
-                                   t->dy + (row * c->out_width + begin) * c->out_channels, end - begin};
-        struct fc_run *last = runs + count - 1;
-        if (count > 0 && last->x + last->length * x_step == run.x &&
-            last->w + last->length * c->out_channels == run.w)
-            last->length += run.length;
-        else
-            runs[count++] = run;
+    const weight_blocks *b = &t->blocks;
+    weight_chunk k = {.first = index == 0};
+    fc_split(c->out_width, b->column_parts, index % b->column_parts, &k.column, &k.columns);
+    fc_split(c->out_height, b->row_parts, index / b->column_parts % b->row_parts, &k.row, &k.rows);
+    fc_split(c->batch, b->image_parts, index / b->column_parts / b->row_parts, &k.image, &k.images);
+    k.columns -= k.column, k.rows -= k.row, k.images -= k.image;
+    find_lines(k.row, k.rows, c->stride_height, (c->kernel_height - 1) * c->dilation_height, c->pad_top, b->line_step,
+               c->in_height, &k.line, &k.lines);
+    if (b->merged) {
+        k.line_column = k.column * c->stride_width - c->pad_left;
+        k.line_columns = (k.columns - 1) * c->stride_width + c->kernel_width;
+    } else {
+        find_lines(k.column, k.columns, c->stride_width, (c->kernel_width - 1) * c->dilation_width, c->pad_left,
+                   b->column_step, c->in_width, &k.line_column, &k.line_columns);
     }
+    return k;
+}
+
+/* panel[tile][pixel][width] of `count` pixels, `depth` values of each from x on. The pixels are those of a chunk from
+ * number `at` on. */
+static void pack_pixels(const weight_task *t, int64_t count, int64_t depth, const float *x, int64_t x_step, bool columns,
+                        float *panel, int64_t tile_stride) {
+    const int64_t width = tile_width(t, columns), tiles = fc_ceil_div(depth, width);
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        int64_t first = tile * width, last = fc_min(depth, first + width);
+        if (!columns) fc_split(depth, tiles, tile, &first, &last);
+        t->ctx->kernels->copy_pieces(count, last - first, x + first, x_step, panel + tile * tile_stride, width);
+    }
+}
+
+static weight_operand pack_dy(const weight_task *t, const weight_chunk *k, const weight_block *block, float *panels) {
+    const fc_conv2d *c = t->conv;
+    const bool columns = !t->blocks.swapped, whole = k->columns == c->out_width;
+    const int64_t width = tile_width(t, columns), offset = block->group * conv2d_out_depth(c) + block->out_begin;
+    const int64_t tile_stride = k->images * k->rows * k->columns * width;
+    if (!t->blocks.pack_dy) {
+        const int64_t pixel = (k->image * c->out_height + k->row) * c->out_width + k->column;
+        return (weight_operand){t->dy + pixel * c->out_channels + offset, c->out_channels, 0};
+    }
+    /* Rows of pixels that follow each other in memory are copied in one go. */
+    const int64_t rows = whole ? 1 : k->rows, images = whole && k->rows == c->out_height ? 1 : k->images;
+    const int64_t count = k->images * k->rows * k->columns / (rows * images);
+    for (int64_t i = 0; i < images; i++)
+        for (int64_t p = 0; p < rows; p++) {
+            const int64_t pixel = ((k->image + i) * c->out_height + k->row + p) * c->out_width + k->column;
+            pack_pixels(t, count, block->out_end - block->out_begin, t->dy + pixel * c->out_channels + offset,
+                        c->out_channels, columns, panels + (i * rows + p) * count * width, tile_stride);
+        }
+    return (weight_operand){panels, width, tile_stride};
+}
+
+/* lines[i][l][w] = a line of x from column line_column on, zeros outside. */
+static weight_operand copy_lines(const weight_task *t, const weight_chunk *k, const weight_block *block, float *lines) {
+    const fc_conv2d *c = t->conv;
+    const int64_t depth = conv2d_in_depth(c), before = fc_min(k->line_columns, fc_max(0, -k->line_column));
+    const int64_t inside = fc_max(0, fc_min(k->line_columns - before, c->in_width - k->line_column - before));
+    const int64_t after = k->line_columns - before - inside;
+    float *to = lines;
+    for (int64_t i = 0; i < k->images * k->lines; i++) {
+        const int64_t line = (k->image + i / k->lines) * c->in_height + k->line + i % k->lines;
+        const float *from = t->x + (line * c->in_width + k->line_column + before) * c->in_channels + block->group * depth;
+        memset(to, 0, (size_t)(before * depth) * sizeof(float));
+        to += before * depth;
+        if (c->groups == 1)
+            memcpy(to, from, (size_t)(inside * depth) * sizeof(float));
+        else
+            t->ctx->kernels->copy_pieces(inside, depth, from, c->in_channels, to, depth);
+        to += inside * depth;
+        memset(to, 0, (size_t)(after * depth) * sizeof(float));
+        to += after * depth;
+    }
+    return (weight_operand){lines, depth, 0};
+}
+
+static weight_operand pack_x(const weight_task *t, const weight_chunk *k, const weight_block *block, float *panels) {
+    const fc_conv2d *c = t->conv;
+    const weight_blocks *b = &t->blocks;
+    const int64_t offset = block->group * conv2d_in_depth(c) + block->in_begin, depth = block->in_end - block->in_begin;
+    const int64_t width = tile_width(t, b->swapped), tile_stride = k->images * k->lines * k->line_columns * width;
+    if (b->merged) return copy_lines(t, k, block, panels);
+    if (!b->pack_x) {
+        const int64_t pixel = (k->image * c->in_height + k->line) * c->in_width + k->line_column;
+        return (weight_operand){t->x + pixel * c->in_channels + offset, c->in_channels, 0};
+    }
+    const bool whole = k->line_columns == c->in_width && b->column_step == 1 && b->line_step == 1;
+    const int64_t lines = whole ? 1 : k->lines, images = whole && k->lines == c->in_height ? 1 : k->images;
+    if (k->lines * k->line_columns == 0) return (weight_operand){panels, width, 0};
+    const int64_t count = k->images * k->lines * k->line_columns / (lines * images);
+    for (int64_t i = 0; i < images; i++)
+        for (int64_t l = 0; l < lines; l++) {
+            const int64_t line = (k->image + i) * c->in_height + k->line + l * b->line_step;
+            pack_pixels(t, count, depth, t->x + (line * c->in_width + k->line_column) * c->in_channels + offset,
+                        b->column_step * c->in_channels, b->swapped, panels + (i * lines + l) * count * width, tile_stride);
+        }
+    return (weight_operand){panels, width, tile_stride};
+}
+
+/* ---------------------------------------------------------------------------------------------------------- runs */
+
+/* Where pixel (i, p, q) of a chunk lies in dy, where (i, h, w) of the image lies in x. */
+static const float *dy_at(const weight_task *t, const weight_chunk *k, const weight_operand *dy, int64_t i, int64_t p,
+                          int64_t q) {
+    const fc_conv2d *c = t->conv;
+    if (t->blocks.pack_dy) return dy->base + ((i * k->rows + p) * k->columns + q) * dy->pitch;
+    return dy->base + ((i * c->out_height + p) * c->out_width + q) * dy->pitch;
+}
+
+static const float *x_at(const weight_task *t, const weight_chunk *k, const weight_operand *x, int64_t i, int64_t h,
+                         int64_t w) {
+    const weight_blocks *b = &t->blocks;
+    h -= k->line, w -= k->line_column;
+    if (b->pack_x || b->merged)
+        return x->base + ((i * k->lines + h / b->line_step) * k->line_columns + w / b->column_step) * x->pitch;
+    return x->base + ((i * t->conv->in_height + h) * t->conv->in_width + w) * x->pitch;
+}
+
+static int64_t x_step(const weight_task *t, const weight_operand *x) {
+    return t->conv->stride_width / (t->blocks.pack_x ? t->blocks.column_step : 1) * x->pitch;
+}
+
+/* The output columns of the chunk that kernel column s finds inside the image. */
+static void find_columns(const weight_task *t, const weight_chunk *k, int64_t s, int64_t *begin, int64_t *end) {
+    if (t->blocks.merged) {
+        *begin = 0;
+        *end = k->columns;
+        return;
+    }
+    conv2d_inside_columns(t->conv, s, begin, end);
+    *begin = fc_max(*begin - k->column, 0);
+    *end = fc_max(*begin, fc_min(*end - k->column, k->columns));
+}
+
+/* The runs of one tap over the chunk; neighbours in both operands are joined. Returns how many. */
+static int64_t find_runs(const weight_task *t, const weight_chunk *k, const weight_operand *x, const weight_operand *dy,
+                         int64_t tap, struct fc_run *runs) {
+    const fc_conv2d *c = t->conv;
+    const weight_blocks *b = &t->blocks;
+    const int64_t r = tap / b->tap_columns, s = tap % b->tap_columns, step = x_step(t, x);
+    int64_t count = 0, begin, end;
+    find_columns(t, k, s, &begin, &end);
+    if (begin == end) return 0;
+    const int64_t w = b->merged ? k->line_column : (k->column + begin) * c->stride_width + s * c->dilation_width - c->pad_left;
+    for (int64_t i = 0; i < k->images; i++)
+        for (int64_t p = 0; p < k->rows; p++) {
+            const int64_t h = (k->row + p) * c->stride_height + r * c->dilation_height - c->pad_top;
+            if (h < 0 || h >= c->in_height) continue;
+            const float *x_run = x_at(t, k, x, i, h, w), *dy_run = dy_at(t, k, dy, i, p, begin);
+            struct fc_run *last = runs + count - 1;
+            const int64_t length = count ? last->length : 0;
+            const float *x_end = count ? (b->swapped ? last->w : last->x) + length * step : NULL;
+            const float *dy_end = count ? (b->swapped ? last->x : last->w) + length * dy->pitch : NULL;
+            if (count && x_end == x_run && dy_end == dy_run)
+                last->length += end - begin;
+            else
+                runs[count++] = (struct fc_run){b->swapped ? dy_run : x_run, b->swapped ? x_run : dy_run, end - begin};
+        }
     return count;
 }
 
-/* Item: (tap, group, row tile), all output channels of the group. */
-static void reduce_chunk(const weight_task *t, int64_t row_begin, int64_t row_end, int64_t begin, int64_t end,
-                         struct fc_run *runs) {
-    const fc_conv2d *c = t->conv;
+/* -------------------------------------------------------------------------------------------------------- blocks */
+
+/* The products of one chunk, added to the block's sums. Taps inside: their operands are those of the tap before. */
+static void multiply_chunk(const weight_task *t, const weight_chunk *k, const weight_block *block,
+                           const weight_scratch *s) {
+    const weight_blocks *b = &t->blocks;
     const fc_kernels *kernels = t->ctx->kernels;
-    const int64_t in_depth = conv2d_in_depth(c), out_depth = conv2d_out_depth(c), parts = c->groups * t->row_tiles;
-    fc_outer outer = {.run = runs, .x_step = c->stride_width * c->in_channels, .w_step = c->out_channels,
-                      .y_stride = out_depth, .accumulate = row_begin > 0};
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t tap = item / parts, group = item % parts / t->row_tiles;
-        int64_t first, last;
-        if (item == begin || item % parts == 0) outer.runs = find_runs(t, tap, row_begin, row_end, runs);
-        fc_split(in_depth, t->row_tiles, item % t->row_tiles, &first, &last);
-        outer.x_offset = group * in_depth + first;
-        for (int64_t k = 0; k < out_depth; k += kernels->tile_columns) {
-            outer.w_offset = group * out_depth + k;
-            outer.y = t->sums + ((group * conv2d_taps(c) + tap) * in_depth + first) * out_depth + k;
-            kernels->outer_tile(&outer, (int)(last - first), (int)fc_min(kernels->tile_columns, out_depth - k));
+    const weight_operand x = pack_x(t, k, block, s->x_panels), dy = pack_dy(t, k, block, s->dy_panels);
+    const weight_operand *row_operand = b->swapped ? &dy : &x, *column_operand = b->swapped ? &x : &dy;
+    const int64_t taps = weight_taps(t->conv, b), in = block->in_end - block->in_begin;
+    const int64_t out = block->out_end - block->out_begin, rows = b->swapped ? out : in, columns = b->swapped ? in : out;
+    const int64_t width = kernels->tile_columns, row_tiles = fc_ceil_div(rows, kernels->tile_rows);
+    fc_outer outer = {.y_stride = block->row_stride, .accumulate = !k->first};
+    outer.x_step = b->swapped ? dy.pitch : x_step(t, &x);
+    outer.w_step = b->swapped ? x_step(t, &x) : dy.pitch;
+    s->tap_begin[0] = 0;
+    for (int64_t tap = 0; tap < taps; tap++)
+        s->tap_begin[tap + 1] = s->tap_begin[tap] + find_runs(t, k, &x, &dy, tap, s->runs + s->tap_begin[tap]);
+    for (int64_t j = 0; j < columns; j += width) {
+        outer.w_offset = column_operand->tile_stride ? j / width * column_operand->tile_stride : j;
+        for (int64_t i = 0; i < row_tiles; i++) {
+            int64_t first, last;
+            fc_split(rows, row_tiles, i, &first, &last);
+            outer.x_offset = row_operand->tile_stride ? i * row_operand->tile_stride : first;
+            for (int64_t tap = 0; tap < taps; tap++) {
+                outer.run = s->runs + s->tap_begin[tap];
+                outer.runs = s->tap_begin[tap + 1] - s->tap_begin[tap];
+                outer.y = block->y + first * block->row_stride + tap * block->tap_stride + j;
+                if (outer.runs || k->first)
+                    kernels->outer_tile(&outer, (int)(last - first), (int)fc_min(width, columns - j));
+            }
         }
     }
 }
 
-static void reduce_weights(void *arg, int64_t begin, int64_t end, int thread) {
-    const weight_task *t = arg;
-    const int64_t rows = t->conv->batch * t->conv->out_height;
-    struct fc_run *runs = t->runs + thread * (t->chunk_rows + 1);
-    for (int64_t row = 0; row < rows; row += t->chunk_rows)
-        reduce_chunk(t, row, fc_min(rows, row + t->chunk_rows), begin, end, runs);
-}
-
-/* dweight[k][c][tap] = sums[group][tap][c][k]; item: output channel. */
-static void transpose_weights(void *arg, int64_t begin, int64_t end, int thread) {
-    const weight_task *t = arg;
-    const int64_t taps = conv2d_taps(t->conv), depth = conv2d_in_depth(t->conv), columns = conv2d_out_depth(t->conv);
-    (void)thread;
-    /* Sixteen output channels are one cache line of sums: read it once for all of them. */
-    for (int64_t k = begin; k < end;) {
-        const int64_t group = k / columns, stop = fc_min(fc_min(k + 16, end), (group + 1) * columns);
-        const float *from = t->sums + group * taps * depth * columns - group * columns;
-        for (int64_t c = 0; c < depth; c++)
-            for (int64_t tap = 0; tap < taps; tap++)
-                for (int64_t i = k; i < stop; i++)
-                    t->dweight[(i * depth + c) * taps + tap] = from[(tap * depth + c) * columns + i];
-        k = stop;
+/* dweight[k][c][tap] from the sums of a block. */
+static void store_block(const weight_task *t, const weight_block *block) {
+    const fc_conv2d *c = t->conv;
+    const weight_blocks *b = &t->blocks;
+    const int64_t taps = conv2d_taps(c), depth = conv2d_in_depth(c), out = block->out_end - block->out_begin;
+    const int64_t in = b->merged ? depth : block->in_end - block->in_begin;
+    float *dweight = t->dweight + ((block->group * conv2d_out_depth(c) + block->out_begin) * depth +
+                                   (b->merged ? 0 : block->in_begin)) * taps;
+    if (b->swapped) { /* [k][tap][c] */
+        for (int64_t k = 0; k < out; k++)
+            t->ctx->kernels->transpose_block(taps, in, block->y + k * taps * in, in, dweight + k * depth * taps, taps);
+    } else if (!b->merged) { /* [c][tap][k] */
+        t->ctx->kernels->transpose_block(in * taps, out, block->y, out, dweight, depth * taps);
+    } else { /* [s][c][r][k] */
+        for (int64_t k = 0; k < out; k++)
+            for (int64_t i = 0; i < in; i++)
+                for (int64_t r = 0; r < c->kernel_height; r++)
+                    for (int64_t s = 0; s < c->kernel_width; s++)
+                        dweight[((k * depth + i) * c->kernel_height + r) * c->kernel_width + s] =
+                            block->y[((s * in + i) * c->kernel_height + r) * out + k];
     }
 }
+
+/* Item: (group, part of the output channels, part of the input channels). */
+static void reduce_blocks(void *arg, int64_t begin, int64_t end, int thread) {
+    const weight_task *t = arg;
+    const weight_blocks *b = &t->blocks;
+    const int64_t depth = conv2d_in_depth(t->conv), taps = weight_taps(t->conv, b), chunks = weight_chunk_count(b);
+    fc_arena arena = {t->scratch + thread * t->scratch_bytes};
+    const weight_scratch scratch = take_scratch(t, &arena);
+    for (int64_t item = begin; item < end; item++) {
+        weight_block block = {.group = item / (b->out_parts * b->in_parts), .y = scratch.sums};
+        fc_split(b->depth, b->in_parts, item % b->in_parts, &block.in_begin, &block.in_end);
+        fc_split(conv2d_out_depth(t->conv), b->out_parts, item / b->in_parts % b->out_parts, &block.out_begin,
+                 &block.out_end);
+        block.tap_stride = b->swapped ? block.in_end - block.in_begin : block.out_end - block.out_begin;
+        block.row_stride = taps * block.tap_stride;
+        if (b->direct) {
+            block.y = t->dweight + (block.group * conv2d_out_depth(t->conv) + block.out_begin) * depth + block.in_begin;
+            block.row_stride = depth;
+        }
+        for (int64_t i = 0; i < chunks; i++) {
+            const weight_chunk chunk = find_chunk(t, i);
+            multiply_chunk(t, &chunk, &block, &scratch);
+        }
+        if (!b->direct) store_block(t, &block);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- bias */
+
+enum { BIAS_PIXELS = 512 };
+
+typedef struct bias_task { const fc_conv2d *conv; const fc_context *ctx; const float *dy; float *dbias; } bias_task;
 
 /* dbias[k] = sum of dy over pixels: the same reduction, against a one. Item: tile of columns. */
 static void reduce_bias(void *arg, int64_t begin, int64_t end, int thread) {
     static const float one = 1.0f;
-    const weight_task *t = arg;
+    const bias_task *t = arg;
     const fc_conv2d *c = t->conv;
     const int64_t pixels = conv2d_pixels(c), width = t->ctx->kernels->tile_columns;
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         const int64_t k = item * width;
-        for (int64_t pixel = 0; pixel < pixels; pixel += MOST_CHUNK_PIXELS) {
-            const struct fc_run run = {&one, t->dy + pixel * c->out_channels + k,
-                                       fc_min(MOST_CHUNK_PIXELS, pixels - pixel)};
+        for (int64_t pixel = 0; pixel < pixels; pixel += BIAS_PIXELS) {
+            const struct fc_run run = {&one, t->dy + pixel * c->out_channels + k, fc_min(BIAS_PIXELS, pixels - pixel)};
             const fc_outer outer = {.runs = 1, .run = &run, .w_step = c->out_channels, .y = t->dbias + k,
                                     .accumulate = pixel > 0};
             t->ctx->kernels->outer_tile(&outer, 1, (int)fc_min(width, c->out_channels - k));
@@ -113,30 +376,18 @@ static void reduce_bias(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-static int64_t sums_bytes(const fc_conv2d *c) {
-    return c->out_channels * conv2d_in_depth(c) * conv2d_taps(c) * (int64_t)sizeof(float);
-}
-
-int64_t conv2d_direct_weight_bytes(const fc_conv2d *c, const fc_context *ctx) {
-    return fc_round_up(sums_bytes(c), FC_ALIGNMENT) + FC_ALIGNMENT +
-           ctx->num_threads * (chunk_rows(c) + 1) * (int64_t)sizeof(struct fc_run);
-}
-
 void conv2d_reduce_bias(const fc_conv2d *c, const float *dy, float *dbias, const fc_context *ctx) {
-    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .dbias = dbias};
+    bias_task t = {c, ctx, dy, dbias};
     fc_parallel(conv2d_panel_count(c->out_channels, ctx),
                 fc_threads_for_memory(conv2d_pixels(c) * c->out_channels * (int64_t)sizeof(float), ctx), reduce_bias, &t);
 }
 
 void conv2d_direct_backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
                                    void *workspace, const fc_context *ctx) {
-    const int threads = fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx);
-    fc_arena arena = {workspace};
-    weight_task t = {.conv = c, .ctx = ctx, .dy = dy, .x = x, .dweight = dweight, .chunk_rows = chunk_rows(c),
-                     .row_tiles = fc_ceil_div(conv2d_in_depth(c), ctx->kernels->tile_rows)};
-    t.sums = fc_take(&arena, sums_bytes(c));
-    t.runs = (struct fc_run *)arena.next;
-    fc_parallel(conv2d_taps(c) * c->groups * t.row_tiles, threads, reduce_weights, &t);
-    fc_parallel(c->out_channels, threads, transpose_weights, &t);
+    weight_task t = {.conv = c, .ctx = ctx, .blocks = conv2d_weight_blocks(c, ctx), .dy = dy, .x = x, .dweight = dweight,
+                     .scratch = workspace};
+    t.scratch_bytes = scratch_bytes(&t);
+    fc_parallel(c->groups * t.blocks.out_parts * t.blocks.in_parts,
+                fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx), reduce_blocks, &t);
     if (dbias) conv2d_reduce_bias(c, dy, dbias, ctx);
 }
