@@ -7,6 +7,8 @@
 
 /* Floats of a block's sums (160 KB) and of the chunk's operands (256 KB): both stay in an L2 of 512 KB. */
 enum { SUMS = 40960, OPERANDS = 65536, FEWEST_PIXELS = 64, MOST_PIXELS = 512, MOST_RUNS = 16384, FEW_CHANNELS = 16 };
+/* Wider maps are cut: of 2 rows and 224 columns half the lines would be the taps' reach. */
+enum { WIDE = 128 };
 
 /* The share of the columns' lanes that are used, in 1/256. */
 static int64_t lanes_used(int64_t columns, const fc_context *ctx) {
@@ -16,6 +18,13 @@ static int64_t lanes_used(int64_t columns, const fc_context *ctx) {
 static bool prefers_swapped(const fc_conv2d *c, const weight_blocks *b, const fc_context *ctx) {
     const int64_t straight = lanes_used(conv2d_out_depth(c), ctx), swapped = lanes_used(b->depth, ctx);
     return swapped > straight || (swapped == straight && conv2d_taps(c) == 1);
+}
+
+/* One tap uses a pixel no more often than there are tiles: there packing pays only where pixels lie so far apart that they
+ * share the sets of L1, 512 channels (with half the lanes, and so twice the reads, 256): 1x1 256-64 at 56 x 56, 0.83 to 0.91. */
+static bool reads_in_place(const fc_conv2d *c, const fc_context *ctx) {
+    const int64_t near = ctx->kernels->lanes * 32;
+    return conv2d_taps(c) == 1 && c->stride_width * c->in_channels <= near && c->out_channels <= near;
 }
 
 /* Parts of a group's channels so that the sums of a block fit: as many input as output channels where both must be cut, for
@@ -35,11 +44,12 @@ static void cut_channels(const fc_conv2d *c, weight_blocks *b, const fc_context 
     }
 }
 
-static void cut_pixels(const fc_conv2d *c, weight_blocks *b) {
+static void cut_pixels(const fc_conv2d *c, weight_blocks *b, const fc_context *ctx) {
     const int64_t area = c->out_height * c->out_width;
     const int64_t x_pixels = (c->stride_height / b->line_step) * (c->stride_width / b->column_step);
     const int64_t depth = b->merged ? conv2d_in_depth(c) : b->in;
-    const int64_t fitting = OPERANDS / (fc_min(x_pixels, OPERANDS) * depth + b->out);
+    /* What is not packed lies in L2 once, not twice. */
+    const int64_t fitting = (reads_in_place(c, ctx) ? 3 : 1) * OPERANDS / (fc_min(x_pixels, OPERANDS) * depth + b->out);
     const int64_t pixels = fc_max(FEWEST_PIXELS, fc_min(MOST_PIXELS, fitting));
     const int64_t most_rows = fc_max(1, MOST_RUNS / weight_taps(c, b));
     b->column_parts = b->row_parts = 1;
@@ -48,7 +58,7 @@ static void cut_pixels(const fc_conv2d *c, weight_blocks *b) {
         b->image_parts = fc_max(1, fc_ceil_div(c->batch, images));
     } else {
         b->image_parts = fc_max(1, c->batch);
-        b->column_parts = c->out_width <= 2 * pixels ? 1 : fc_ceil_div(c->out_width, pixels);
+        b->column_parts = fc_ceil_div(c->out_width, WIDE);
         const int64_t rows = pixels / fc_ceil_div(c->out_width, b->column_parts);
         b->row_parts = fc_ceil_div(c->out_height, fc_max(1, fc_min(rows, most_rows)));
     }
@@ -64,6 +74,7 @@ static void measure_x(const fc_conv2d *c, weight_blocks *b) {
     if (b->merged) return;
     b->lines = fc_min(b->lines, fc_ceil_div(c->in_height, b->line_step));
     b->line_columns = fc_min(b->line_columns, fc_ceil_div(c->in_width, b->column_step));
+    b->line_columns = fc_round_up(b->line_columns, c->stride_width / b->column_step);
 }
 
 /* Packing costs about 1.3 cycles a pixel and tile: worth it where that is a small part of the tile's work. */
@@ -74,6 +85,7 @@ static void choose_packing(const fc_conv2d *c, weight_blocks *b, const fc_contex
     const int64_t read = b->images * b->lines * b->line_columns, pixels = b->images * b->rows * b->columns;
     b->pack_x = !b->merged && x_uses * pixels >= 4 * read;
     b->pack_dy = dy_uses >= 4;
+    if (reads_in_place(c, ctx)) b->pack_x = b->pack_dy = false;
 }
 
 weight_blocks conv2d_weight_blocks(const fc_conv2d *c, const fc_context *ctx) {
@@ -87,7 +99,7 @@ weight_blocks conv2d_weight_blocks(const fc_conv2d *c, const fc_context *ctx) {
     cut_channels(c, &b, ctx);
     b.in = fc_ceil_div(b.depth, b.in_parts);
     b.out = fc_ceil_div(conv2d_out_depth(c), b.out_parts);
-    cut_pixels(c, &b);
+    cut_pixels(c, &b, ctx);
     measure_x(c, &b);
     choose_packing(c, &b, ctx);
     /* As many blocks as threads divide evenly. */
