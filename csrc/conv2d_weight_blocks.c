@@ -1,7 +1,7 @@
-/* conv2d_weight_blocks.c - how the weight gradient of direct convolution is cut into blocks of dweight and chunks of pixels.
+/* conv2d_weight_blocks.c - how the direct weight gradient is cut into blocks of dweight and chunks of pixels.
  *
- * Chunks decide in which order a weight's products are added: they depend on the geometry and the instruction set alone.
- * Blocks are outputs: there are more of them where there are more threads.
+ * Chunks decide in which order a weight's products are added: they depend on the geometry and the instruction set
+ * alone. Blocks are outputs: there are more of them where there are more threads.
  */
 #include "conv2d_weight_blocks.h"
 
@@ -20,15 +20,16 @@ static bool prefers_swapped(const fc_conv2d *c, const weight_blocks *b, const fc
     return swapped > straight || (swapped == straight && conv2d_taps(c) == 1);
 }
 
-/* One tap uses a pixel no more often than there are tiles: there packing pays only where pixels lie so far apart that they
- * share the sets of L1, 512 channels (with half the lanes, and so twice the reads, 256): 1x1 256-64 at 56 x 56, 0.83 to 0.91. */
+/* One tap uses a pixel no more often than there are tiles: there packing pays only where pixels lie so far apart that
+ * they share the sets of L1, 512 channels (with half the lanes, and so twice the reads, 256): 1x1 256-64 at 56 x 56,
+ * 0.83 to 0.91 of the peak. */
 static bool reads_in_place(const fc_conv2d *c, const fc_context *ctx) {
     const int64_t near = ctx->kernels->lanes * 32;
     return conv2d_taps(c) == 1 && c->stride_width * c->in_channels <= near && c->out_channels <= near;
 }
 
-/* Parts of a group's channels so that the sums of a block fit: as many input as output channels where both must be cut, for
- * each is read again for every part of the other. */
+/* Parts of a group's channels so that the sums of a block fit: as many input as output channels where both must be cut,
+ * for each is read again for every part of the other. */
 static void cut_channels(const fc_conv2d *c, weight_blocks *b, const fc_context *ctx) {
     const int64_t out_depth = conv2d_out_depth(c), width = ctx->kernels->tile_columns;
     const int64_t products = fc_max(1, SUMS / weight_taps(c, b)); /* that fit, of a tap */
@@ -70,9 +71,10 @@ static void cut_pixels(const fc_conv2d *c, weight_blocks *b, const fc_context *c
 /* The lines and columns of x between the first and the last a chunk uses. */
 static void measure_x(const fc_conv2d *c, weight_blocks *b) {
     b->lines = ((b->rows - 1) * c->stride_height + (c->kernel_height - 1) * c->dilation_height) / b->line_step + 1;
-    b->line_columns = ((b->columns - 1) * c->stride_width + (c->kernel_width - 1) * c->dilation_width) / b->column_step + 1;
-    if (b->merged) return;
+    b->line_columns = (b->columns - 1) * c->stride_width + (c->kernel_width - 1) * c->dilation_width;
+    b->line_columns = b->line_columns / b->column_step + 1;
     b->lines = fc_min(b->lines, fc_ceil_div(c->in_height, b->line_step));
+    if (b->merged) return;
     b->line_columns = fc_min(b->line_columns, fc_ceil_div(c->in_width, b->column_step));
     b->line_columns = fc_round_up(b->line_columns, c->stride_width / b->column_step);
 }
@@ -112,4 +114,32 @@ weight_blocks conv2d_weight_blocks(const fc_conv2d *c, const fc_context *ctx) {
     b.in = fc_ceil_div(b.depth, b.in_parts);
     b.out = fc_ceil_div(conv2d_out_depth(c), b.out_parts);
     return b;
+}
+
+/* ------------------------------------------------------------------------------------------------------- chunks */
+
+/* The first and the number of the lines (or columns) of x inside the image that `count` outputs from `begin` on use. */
+static void find_lines(int64_t begin, int64_t count, int64_t stride, int64_t reach, int64_t pad, int64_t step,
+                       int64_t extent, int64_t *first, int64_t *lines) {
+    const int64_t from = begin * stride - pad, to = from + (count - 1) * stride + reach;
+    *first = from >= 0 ? from : fc_ceil_div(-from, step) * step + from;
+    *lines = fc_max(0, fc_floor_div(fc_min(to, extent - 1) - *first, step) + 1);
+}
+
+weight_chunk conv2d_weight_chunk(const fc_conv2d *c, const weight_blocks *b, int64_t index) {
+    weight_chunk k = {.first = index == 0, .last = index == weight_chunk_count(b) - 1};
+    fc_split(c->out_width, b->column_parts, index % b->column_parts, &k.column, &k.columns);
+    fc_split(c->out_height, b->row_parts, index / b->column_parts % b->row_parts, &k.row, &k.rows);
+    fc_split(c->batch, b->image_parts, index / b->column_parts / b->row_parts, &k.image, &k.images);
+    k.columns -= k.column, k.rows -= k.row, k.images -= k.image;
+    find_lines(k.row, k.rows, c->stride_height, (c->kernel_height - 1) * c->dilation_height, c->pad_top, b->line_step,
+               c->in_height, &k.line, &k.lines);
+    if (b->merged) {
+        k.line_column = k.column * c->stride_width - c->pad_left;
+        k.line_columns = (k.columns - 1) * c->stride_width + c->kernel_width;
+    } else {
+        find_lines(k.column, k.columns, c->stride_width, (c->kernel_width - 1) * c->dilation_width, c->pad_left,
+                   b->column_step, c->in_width, &k.line_column, &k.line_columns);
+    }
+    return k;
 }

@@ -130,6 +130,7 @@ AWKWARD = (
     Conv("weight_chunks_of_images", 41, 17, 5, 4, 35, (3, 2), (1, 1), _pad(1, 1)),
     Conv("weight_columns_cut", 1, 17, 3, 300, 19, (3, 3), (1, 1), _pad(1, 1)),
     Conv("weight_columns_cut_strided", 2, 5, 4, 530, 9, (2, 5), (1, 2), _pad(1, 2)),
+    Conv("weight_row_steps", 2, 3, 9, 17, 7, (1, 5), (2, 1), _pad(1, 2)),
     Conv("weight_one_output", 2, 37, 9, 7, 1, (3, 3), (1, 1), _pad(1, 1)),
     Conv("weight_few_outputs_merged", 2, 7, 17, 9, 3, (3, 5), (2, 1), _pad(1, 2)),
     Conv("weight_pointwise_far", 1, 515, 3, 5, 530, (1, 1)),
