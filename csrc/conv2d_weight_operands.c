@@ -230,6 +230,8 @@ static weight_stream join_pieces(weight_stream s) {
     if (s.bytes == s.column_bytes) {
         s.columns = fc_ceil_div(s.columns * s.bytes, PIECE);
         s.bytes = s.column_bytes = PIECE;
+    } else if (s.bytes < FC_ALIGNMENT) { /* groups of few channels: fetching takes longer than reading */
+        s.images = 0;
     }
     return s;
 }
