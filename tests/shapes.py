@@ -192,6 +192,20 @@ AWKWARD = (
     # More taps than a piece of packing (128).
     Conv("kernel_13x11", 1, 2, 15, 17, 5, (13, 11), (1, 1), _pad(6, 5)),
     Conv("kernel_13x11_strided", 1, 9, 13, 16, 17, (13, 11), (3, 2), _pad(2, 1)),
+    # The blocks, chunks, packed panels and merged taps of the direct weight gradient.
+    Conv("weight_blocks", 3, 131, 3, 5, 137, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("weight_blocks_strided", 2, 67, 9, 13, 139, (3, 3), (2, 2), _pad(1, 1)),
+    Conv("weight_phases", 2, 33, 11, 23, 70, (3, 3), (1, 3), _pad(2, 1), (2, 1)),
+    Conv("weight_chunks_of_images", 41, 17, 5, 4, 35, (3, 2), (1, 1), _pad(1, 1)),
+    Conv("weight_columns_cut", 1, 17, 3, 300, 19, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("weight_columns_cut_strided", 2, 5, 4, 530, 9, (2, 5), (1, 2), _pad(1, 2)),
+    Conv("weight_row_steps", 2, 3, 9, 17, 7, (1, 5), (2, 1), _pad(1, 2)),
+    Conv("weight_one_output", 2, 37, 9, 7, 1, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("weight_few_outputs_merged", 2, 7, 17, 9, 3, (3, 5), (2, 1), _pad(1, 2)),
+    Conv("weight_pointwise_far", 1, 515, 3, 5, 530, (1, 1)),
+    Conv("weight_pointwise_far_strided", 2, 530, 5, 3, 37, (1, 1), (2, 2), _pad(1, 1)),
+    Conv("weight_grouped_merged", 2, 12, 9, 8, 20, (3, 3), (1, 1), _pad(1, 1), (1, 1), 4),
+    Conv("weight_grouped_blocks", 2, 256, 5, 7, 160, (3, 3), (1, 1), _pad(1, 1), (1, 1), 2),
     Conv("wide_map", 1, 3, 2, 211, 4, (3, 3), (1, 1), _pad(1, 1)),
     Conv("tall_map", 1, 9, 203, 2, 3, (3, 3), (1, 1), _pad(1, 1)),
 )
