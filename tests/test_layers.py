@@ -5,8 +5,9 @@ import threading
 
 import numpy as np
 import pytest
+from checks import bits, reals
 
-from fastconv import initializers, layers
+from fastconv import _native, initializers, layers, ops, runtime
 from fastconv.layers import (
     GRU,
     LSTM,
@@ -401,3 +402,41 @@ def test_bad_arguments():
             make()
     with pytest.raises(TypeError, match="Conv2d: in_channels='3': must be an integer"):
         Conv2d("3", 4, 3)
+
+
+# ----------------------------------------------------------------------------------------------------------- frozen
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_a_frozen_convolution_keeps_its_weights_and_fuses_the_rest(padding_mode, rng):
+    layer = layers.Conv2d(17, 20, 3, padding=1, padding_mode=padding_mode, rng=rng)
+    frozen = layer.freeze(("leaky_relu", 0.2))
+    for shape in ((2, 17, 9, 7), (1, 17, 30, 31)):
+        x = reals(rng, shape)
+        residual = reals(rng, (shape[0], 20, *shape[2:]))
+        expected = ops.leaky_relu(layer(x) + residual, 0.2)
+        np.testing.assert_allclose(frozen(x, residual), expected, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(frozen.forward(x, training=False)[0], ops.leaky_relu(layer(x), 0.2), atol=2e-5)
+    before = bits(frozen(x))
+    layer.weight.value[...] = 0
+    layer.bias.value[...] = 0
+    assert bits(frozen(x)) == before
+    for isa in _native.ISAS_DETECTED:
+        with runtime.options(isa=isa, num_threads=2):
+            np.testing.assert_allclose(frozen(x, residual), expected, rtol=0, atol=2e-5)
+
+
+def test_a_frozen_convolution_is_for_inference(rng):
+    frozen = layers.Conv2d(3, 4, 3, rng=rng).freeze()
+    x = reals(rng, (1, 3, 5, 5))
+    assert list(frozen.parameters()) == []
+    with pytest.raises(ValueError, match="FrozenConv2d: training=True"):
+        frozen.forward(x)
+    with pytest.raises(ValueError, match="FrozenConv2d: backward"):
+        frozen.forward(x, training=False)[1](x)
+    with pytest.raises(TypeError, match="float32"):
+        frozen(x.astype(np.float64))
+    with pytest.raises(ValueError, match="residual"):
+        frozen(x, residual=x)
+    with pytest.raises(ValueError, match="activation"):
+        layers.Conv2d(3, 4, 3, rng=rng).freeze("nothing")

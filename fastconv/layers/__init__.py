@@ -13,6 +13,7 @@ from fastconv.layers import (
     convolution,
     dropout,
     embedding,
+    frozen,
     linear,
     normalization,
     padding,
@@ -25,6 +26,7 @@ from fastconv.layers.containers import *
 from fastconv.layers.convolution import *
 from fastconv.layers.dropout import *
 from fastconv.layers.embedding import *
+from fastconv.layers.frozen import *
 from fastconv.layers.linear import *
 from fastconv.layers.normalization import *
 from fastconv.layers.padding import *
@@ -34,6 +36,7 @@ from fastconv.layers.recurrent import *
 __all__ = [
     *base.__all__,
     *convolution.__all__,
+    *frozen.__all__,
     *padding.__all__,
     *pooling.__all__,
     *linear.__all__,

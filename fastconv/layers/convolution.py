@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv import initializers, ops
 from fastconv.layers.base import Layer, Parameter
+from fastconv.layers.frozen import FrozenConv2d
 from fastconv.ops._arrays import extents, integer, sides
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
@@ -151,6 +152,10 @@ class Conv2d(_Conv):
     """
 
     op, rank = "conv2d", 2
+
+    def freeze(self, activation=None):
+        """This layer for inference (FrozenConv2d): its weights of now, packed once, and a fused activation."""
+        return FrozenConv2d(self, activation)
 
 
 class Conv3d(_Conv):
