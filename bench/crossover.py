@@ -18,10 +18,25 @@ import numpy as np
 from fastconv import ops, runtime
 
 CANDIDATES = ("direct", "winograd", "winograd_2x2")
-CHANNELS = ((3, 64), (8, 8), (16, 16), (32, 32), (64, 64), (64, 128), (128, 64), (128, 128), (256, 256), (512, 512))
+CHANNELS = (
+    (3, 64),
+    (8, 8),
+    (16, 16),
+    (32, 32),
+    (64, 64),
+    (64, 128),
+    (128, 64),
+    (128, 128),
+    (256, 256),
+    (512, 512),
+    (24, 96),
+    (1024, 1024),
+)
 MAPS = (4, 7, 8, 14, 28, 56, 112)
 BATCHES = (1, 4, 16)
 PASSES = ("forward", "forward_packed", "backward_input", "backward_weight")
+FEWEST_CHANNELS = {"backward_weight": 3}  # on either side that leave a choice; elsewhere 12
+NEAR_WEIGHTS = 1 << 21  # floats; more of them come from memory
 MOST_FLOPS = 4e9  # larger layers behave as those of half their size
 
 
@@ -91,10 +106,18 @@ def counts(row, algorithm):
     back = row["pass"] == "backward_input"
     depth, columns = (row["k"], row["c"]) if back else (row["c"], row["k"])
     elements = (m + 2) ** 2 if m else 9
-    places = row["n"] * (-((-row["size"] // m) ** 2) if m else row["size"] ** 2)
+    places = row["n"] * (-(-row["size"] // (m or 1))) ** 2
     moved = elements * places if m else places
     rounded = -(-columns // 16) * 16
-    return [elements * places * depth * rounded, moved * depth, moved * columns, elements * depth * columns, 1.0]
+    weights = elements * depth * columns
+    return [
+        weights / columns * rounded * places,
+        moved * depth,
+        moved * columns,
+        weights,
+        max(0, weights - NEAR_WEIGHTS),
+        1,
+    ]
 
 
 def fit(paths):
@@ -109,10 +132,14 @@ def fit(paths):
     for which in PASSES:
         fitted = []
         for algorithm in CANDIDATES:
-            chosen = [row for row in rows if row["pass"] == which and min(row["c"], row["k"]) >= 8]
+            chosen = [
+                row
+                for row in rows
+                if row["pass"] == which and min(row["c"], row["k"]) >= FEWEST_CHANNELS.get(which, 12)
+            ]
             times = np.array([row["best"][algorithm] * 1e9 for row in chosen])
             relative = np.array([counts(row, algorithm) for row in chosen]) / times[:, None]
-            scale = relative.max(axis=0)
+            scale = np.maximum(relative.max(axis=0), 1e-30)
             solution = nnls(relative / scale, np.ones(len(chosen)))[0] / scale
             error = np.abs(relative @ solution - 1)
             print(f"/* {which} {algorithm}: mean error {error.mean():.2f}, most {error.max():.2f} */")
