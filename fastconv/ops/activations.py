@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, dense, flat, like, output
+from fastconv.ops._arrays import array, dense, empty_like, flat, like, output
 from fastconv.runtime import context
 
 _PLAIN = ("relu", "relu6", "sigmoid", "tanh", "gelu", "silu", "hardswish", "hardsigmoid")
@@ -40,7 +40,7 @@ def _backward_operands(function, dy, saved_name, saved, out):
     dy = like(function, "dy", dy, saved)
     out, target = output(function, out, saved)
     if target is out and np.may_share_memory(out, dy) and out.ctypes.data != dy.ctypes.data:
-        target = np.empty_like(saved)
+        target = empty_like(saved)
     return dy, saved, out, target
 
 

@@ -7,7 +7,7 @@ x is (N, C, H, W) in any memory order, or (N, C); statistics, weight and bias ar
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty_images, nhwc, number, shaped
+from fastconv.ops._arrays import array, contiguous, empty, empty_images, nhwc, number, shaped
 from fastconv.runtime import context
 
 __all__ = ["batch_norm", "batch_norm_training", "batch_norm_backward"]
@@ -27,7 +27,7 @@ def _rows(function, name, x):
 def _empty(shape):
     """An uninitialised array of the shape of x, and its (rows, C) memory."""
     if len(shape) == 2:
-        fresh = np.empty(shape, np.float32)
+        fresh = empty(shape)
         return fresh, fresh
     batch, channels, height, width = shape
     y, memory = empty_images(*shape)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, check_out, contiguous, number, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, empty, number, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -21,7 +21,7 @@ def _matrix(function, name, value):
 def _output(function, out, shape, *operands):
     """(out, target) for a product of this shape; target is a temporary where out is not contiguous or overlaps."""
     if out is None:
-        fresh = np.empty(shape, np.float32)
+        fresh = empty(shape)
         return fresh, fresh
     check_out(function, out, shape)
     direct = out.flags.c_contiguous and out.flags.aligned
