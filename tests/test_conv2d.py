@@ -29,6 +29,13 @@ BY_NAME = {case.name: case for case in (*AWKWARD, *REAL)}
 ids = lambda case: case.name  # noqa: E731
 
 
+@pytest.fixture(autouse=True)
+def products_alone():
+    """Integers are exact here: "auto" keeps off Winograd (tests/test_winograd.py), unless a test asks for it."""
+    with runtime.options(winograd=False):
+        yield
+
+
 def make_plan(case, algorithm="auto", activation=None):
     return ops.conv2d_plan(case.x_shape, case.weight_shape, **case.geometry, algorithm=algorithm, activation=activation)
 
@@ -605,10 +612,24 @@ def test_bias_alone_and_no_bias(isa, rng):
 
 
 def test_chosen_algorithm():
-    depthwise = ops.conv2d_plan((1, 32, 8, 8), (32, 1, 3, 3), padding=1, groups=32)
-    assert depthwise.algorithms == ("depthwise",) * 3
-    assert ops.conv2d_plan((1, 32, 8, 8), (16, 32, 3, 3)).algorithms == ("direct",) * 3
-    assert ops.conv2d_plan((1, 32, 8, 8), (64, 1, 3, 3), groups=32).algorithms == ("direct",) * 3
+    square = {"padding": 1}
+    with runtime.options(winograd=True):
+        large = ops.conv2d_plan((1, 64, 56, 56), (64, 64, 3, 3), **square)
+        assert large.algorithms == ("winograd",) * 3
+        assert ops.conv2d_plan((1, 64, 56, 56), (64, 64, 3, 3), stride=2).algorithms == ("direct",) * 3
+        assert ops.conv2d_plan((1, 64, 56, 56), (64, 64, 5, 5)).algorithms == ("direct",) * 3
+        assert ops.conv2d_plan((1, 3, 56, 56), (64, 3, 3, 3)).algorithms[:2] == ("direct",) * 2
+        assert ops.conv2d_plan((1, 64, 56, 56), (64, 1, 3, 3), groups=64).algorithms == ("depthwise",) * 3
+        # Packing 9 MB of weights for one image of 7 x 7 takes longer than direct products.
+        tiny = (1, 512, 7, 7), (512, 512, 3, 3)
+        assert ops.conv2d_plan(*tiny, **square).algorithms[0] == "direct"
+        assert ops.conv2d_plan(*tiny, **square, constant_weights=True).algorithms[0] != "direct"
+        with runtime.options(winograd=False):
+            assert ops.conv2d_plan((1, 64, 56, 56), (64, 64, 3, 3), **square).algorithms == ("direct",) * 3
+            forced = ops.conv2d_plan((1, 64, 56, 56), (64, 64, 3, 3), **square, algorithm="winograd")
+            assert forced.algorithms == ("winograd",) * 3
+    with pytest.raises(TypeError, match="winograd"), runtime.options(winograd=1):
+        pass
 
 
 def test_plan_knows_shapes_and_work():
