@@ -6,8 +6,8 @@
  */
 #include "conv2d_gather.h"
 
-/* With 512 channels on 7 x 7 it halves the time; from 28 x 28 on packing is under 2 %, and dy read again by each
- * panel. */
+/* 512 channels on 7 x 7 went from 0.41 to 0.71 of the FMA peak with this and with packing in registers. On larger maps
+ * packing is a small part, and every panel would read dy again. Neither bound was swept. */
 enum { FEW_PIXELS = 512, MANY_WEIGHTS = 32 * 1024 };
 
 static bool panel_by_panel(const fc_conv2d *c) {
