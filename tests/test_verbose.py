@@ -15,6 +15,9 @@ with runtime.options(num_threads=1):
     ops.conv2d_backward_weight(y, x, weight.shape, padding=1)
     ops.linear(np.ones((3, 4), np.float32), np.ones((5, 4), np.float32))
     layers.ReLU()(x)
+    z = ops.conv1d(x[:, :, 0], weight[:, :, 0], padding=1)
+    ops.conv1d_backward_weight(z, x[:, :, 0], weight[:, :, 0].shape, padding=1)
+    ops.conv_transpose2d(y, weight, padding=1)
     try:
         ops.relu(3)
     except TypeError:
@@ -28,6 +31,9 @@ LINES = [
     r"conv2d_backward_weight \w+ dy.* x.* -> \(4, 3, 3, 3\) \(4,\) \w+ x1 [\d.]+ ms [\d.]+ GFLOP/s",
     r"linear x\(3, 4\) weight\(5, 4\) -> \(3, 5\) \w+ x1 [\d.]+ ms [\d.]+ GFLOP/s",
     r"relu x\(2, 3, 6, 7\) -> \(2, 3, 6, 7\) \w+ x1 [\d.]+ ms",
+    r"conv1d x\(2, 3, 7\) weight\(4, 3, 3\) -> .* [\d.]+ GFLOP/s",
+    r"conv1d_backward_weight dy.* [\d.]+ GFLOP/s",
+    r"conv_transpose2d x.* weight.* [\d.]+ GFLOP/s",
 ]
 
 

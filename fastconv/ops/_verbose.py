@@ -35,11 +35,24 @@ def _plan(name, arguments, result):
     return conv2d_plan(x_shape, tuple(weight_shape), **geometry, algorithm=algorithm)
 
 
+def _map_flops(name, arguments, result):
+    """Of a 1-D, 3-D or transposed convolution: each element of y (of x, where transposed) meets a filter."""
+    transposed, forward = name.startswith("conv_transpose"), "backward" not in name
+    weight_shape = arguments["weight"].shape if "weight" in arguments else arguments["weight_shape"]
+    if transposed:
+        pixels = arguments["x"].shape if "x" in arguments else result.shape
+    else:
+        pixels = result.shape if forward else arguments["dy"].shape
+    return 2 * math.prod(pixels) * math.prod(weight_shape[1:])
+
+
 def _work(name, arguments, result):
     """(algorithm, floating-point operations) of a call that succeeded; "" and 0 where there is nothing to say."""
     if name in _PASSES:
         plan = _plan(name, arguments, result)
         return plan.algorithms[_PASSES[name]], 2 * plan.multiply_adds
+    if name.startswith("conv") and not name.endswith("_pack"):
+        return "", _map_flops(name, arguments, result)
     if name in _PRODUCTS:
         first, second = (arguments[operand].shape for operand in _PRODUCTS[name])
         # Each dimension of the product (rows, columns, depth) belongs to two of the three arrays.
