@@ -261,6 +261,20 @@ def test_the_binding_checks_every_buffer():
     assert (y == 7).all()
 
 
+def test_large_results_lie_at_whole_cache_lines_and_apart_in_their_pages(rng):
+    x, weight = reals(rng, (1, 16, 40, 40)), reals(rng, (16, 16, 3, 3))
+    results = [ops.conv2d(x, weight, padding=1), ops.relu(x), ops.matmul(x[0, 0], x[0, 1]), ops.relu(x)]
+    large = [y.ctypes.data for y in results if y.nbytes >= 16 * 1024]
+    assert len(large) == 3
+    assert all(address % 64 == 0 for address in large)
+    assert len({address % 4096 for address in large}) == 3
+    assert all(y.flags.writeable for y in results)
+    for size in (-1, -(2**62)):
+        with pytest.raises(ValueError, match="Block: size"):
+            _native.Block(size)
+    assert memoryview(_native.Block(0)).nbytes == 0
+
+
 # ---------------------------------------------------------------------------------------------------------- threads
 
 

@@ -117,6 +117,8 @@ cdef class Block:
 
     def __cinit__(self, Py_ssize_t size):
         global next_color
+        if size < 0:
+            raise ValueError(f"Block: size={size}: must be >= 0")
         self.memory = <char *>malloc(size + PAGE)
         if self.memory == NULL:
             raise MemoryError(f"fastconv: no memory for an array of {size} bytes")
