@@ -180,7 +180,7 @@ def options(*, isa=None, num_threads=None, winograd=None):
     """Run the ops of a `with` block on this instruction set and with this many threads.
 
     winograd=False: convolutions that choose their algorithm ("auto") sum products only. Winograd is two to three times
-    faster on 3x3 layers and rounds a few times more (NumPy-like products: relative error about 3e-7; F(4x4): 1e-6).
+    faster on 3x3 layers and rounds a few times more (relative error about 2e-6 with F(4x4), 3e-7 without).
 
     Local to the thread (or asyncio task) that enters it. ValueError where the CPU lacks the instruction set.
     """

@@ -23,7 +23,7 @@ _PRODUCTS = {"gemm": ("a", "b"), "matmul": ("a", "b"), "linear": ("x", "weight")
 _PRODUCTS |= {"linear_backward_input": ("dy", "weight"), "linear_backward_weight": ("dy", "x")}
 
 
-def _plan(name, arguments, result):
+def _plan(arguments, result):
     """The plan a 2-D convolution used."""
     weight = arguments.get("weight")
     x_shape = arguments["x"].shape if "x" in arguments else result.shape
@@ -49,7 +49,7 @@ def _map_flops(name, arguments, result):
 def _work(name, arguments, result):
     """(algorithm, floating-point operations) of a call that succeeded; "" and 0 where there is nothing to say."""
     if name in _PASSES:
-        plan = _plan(name, arguments, result)
+        plan = _plan(arguments, result)
         return plan.algorithms[_PASSES[name]], 2 * plan.multiply_adds
     if name.startswith("conv") and not name.endswith("_pack"):
         return "", _map_flops(name, arguments, result)

@@ -148,13 +148,13 @@ def conv2d(
     if bias is not None:
         bias = shaped(function, "bias", bias, weight.shape[:1])
     batch, height, width, channels = plan.y_shape
+    shape = (batch, channels, height, width)
     if residual is not None:
         residual = array(function, "residual", residual, 4)
-        if residual.shape != (batch, channels, height, width):
-            shape = (batch, channels, height, width)
+        if residual.shape != shape:
             raise ValueError(f"{function}: residual has shape {residual.shape}: must be {shape}")
         residual = nhwc(residual)
-    y, memory = image_target(function, out, (batch, channels, height, width), x, weight, bias, residual)
+    y, memory = image_target(function, out, shape, x, weight, bias, residual)
     try:
         plan.forward(nhwc(x), weight, bias, residual, memory, context())
     except ValueError as error:
