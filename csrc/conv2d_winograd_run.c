@@ -136,7 +136,7 @@ static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, 
     const int64_t extent = map->outputs + 2, channels = map->groups * map->out_depth;
     const float *pixel[WINOGRAD_MOST_ELEMENTS], *x[WINOGRAD_MOST_ELEMENTS];
     float *y[WINOGRAD_MOST_ELEMENTS];
-    fc_strip strip = {x, y, 0};
+    fc_strip strip = {.x = x, .y = y, .rows = 0};
     winograd_point_at_pixels(map, index, t->p->x, t->zeros, pixel);
     for (int64_t i = 0; i < fc_min(map->outputs, map->out_height - place.row); i++) {
         for (int64_t j = 0; j < fc_min(map->outputs, map->out_width - place.column); j++, strip.rows++) {
@@ -166,7 +166,7 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
     const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
     const int64_t step = element_floats(map, t->threads);
     const int64_t block = t->p->packed ? fc_block_depth(map->in_depth, t->ctx) : unpacked_depth(map, t->ctx);
-    const fc_strip strip = {s->v_rows + begin, s->product_rows + begin, end - begin};
+    const fc_strip strip = {.x = s->v_rows + begin, .y = s->product_rows + begin, .rows = end - begin};
     const int lanes = t->ctx->kernels->lanes;
     const int columns = map->out_depth - index % panels * width > lanes ? 2 * lanes : lanes;
     fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .alpha = 1.0f};

@@ -28,7 +28,7 @@ static bool uses_private_panels(const fc_gemm *g) { return g->m <= PRIVATE_ROWS;
 
 /* Where one tile's rows are all that use it, packing b costs more than it brings. */
 static bool reads_b_in_place(const fc_gemm *g, int64_t columns, const fc_context *ctx) {
-    return !g->transpose_b && g->m <= ctx->kernels->tile_rows && columns == ctx->kernels->tile_columns;
+    return !g->transpose_b && g->m <= ctx->kernels->gemm_rows && columns == ctx->kernels->tile_columns;
 }
 
 static int64_t panel_floats(const fc_gemm *g, const fc_context *ctx) {
@@ -96,7 +96,7 @@ static void run_private(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t k = 0; k == 0 || k < g->k; k += block) {
         const int64_t depth = fc_min(block, g->k - k);
         const int64_t x_step = point_at_rows(t, k, depth, 0, g->m, copy, x, y);
-        const fc_strip rows = {x, y, g->m};
+        const fc_strip rows = {.x = x, .y = y, .rows = g->m};
         for (int64_t panel = begin; panel < end; panel++) {
             const int64_t n = panel * width, columns = fc_min(width, g->n - n);
             const bool in_place = reads_b_in_place(g, columns, t->ctx);
@@ -131,7 +131,7 @@ static void run_shared(void *arg, int64_t begin, int64_t end, int thread) {
         fc_split(t->gemm->m, t->strip_count, item / t->group_count, &m, &m_end);
         fc_split(fc_ceil_div(t->width, width), t->group_count, item % t->group_count, &panel, &panel_end);
         const int64_t x_step = point_at_rows(t, t->k_begin, t->depth, m, m_end - m, copy, x, y);
-        const fc_strip rows = {x, y, m_end - m};
+        const fc_strip rows = {.x = x, .y = y, .rows = m_end - m};
         for (; panel < panel_end; panel++) {
             const fc_tile tile = make_tile(t, t->k_begin, t->depth, t->n_begin + panel * width, x_step,
                                            t->panels + panel * t->depth * width, width);

@@ -65,7 +65,7 @@ enum { MAX_DEPTH = 320 };
 void fc_rnn_multiply(int64_t rows, int64_t columns, int64_t depth, const float *const *x, const float *panel,
                      const float *bias, float beta, float *const *y, int64_t y_offset, const fc_context *ctx) {
     const int64_t parts = fc_ceil_div(depth, MAX_DEPTH), width = ctx->kernels->tile_columns;
-    const fc_strip strip = {x, y, rows};
+    const fc_strip strip = {.x = x, .y = y, .rows = rows};
     fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .y_offset = y_offset, .alpha = 1.0f};
     for (int64_t part = 0; part < parts; part++) {
         int64_t d, d_end;

@@ -1,16 +1,23 @@
 /* strip.c - a strip of rows times one panel of columns. */
 #include "strip.h"
 
+/* Tiles of nearly equal height over `rows` rows, from tile->x and tile->y on, which are moved past them. */
+static void multiply_run(fc_tile *tile, int64_t rows, int columns, const fc_context *ctx) {
+    const int64_t tiles = fc_ceil_div(rows, ctx->kernels->gemm_rows), height = rows / tiles, taller = rows % tiles;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t count = height + (i < taller);
+        ctx->kernels->gemm_tile(tile, (int)count, columns);
+        tile->x += count;
+        tile->y += count;
+    }
+}
+
 void fc_multiply_strip(const fc_strip *strip, fc_tile tile, int columns, const fc_context *ctx) {
-    const int64_t tiles = fc_ceil_div(strip->rows, ctx->kernels->tile_rows);
-    const int64_t height = strip->rows / tiles, taller = strip->rows % tiles;
+    const int64_t run = strip->run > 0 ? strip->run : fc_max(1, strip->rows);
     tile.x_tap_stride = strip->rows;
     tile.x = strip->x;
     tile.y = strip->y;
-    for (int64_t i = 0; i < tiles; i++) {
-        const int64_t rows = height + (i < taller);
-        ctx->kernels->gemm_tile(&tile, (int)rows, columns);
-        tile.x += rows;
-        tile.y += rows;
-    }
+    tile.zeros = strip->zeros;
+    for (int64_t begin = 0; begin < strip->rows; begin += run)
+        multiply_run(&tile, fc_min(run, strip->rows - begin), columns, ctx);
 }

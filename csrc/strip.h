@@ -14,6 +14,8 @@ typedef struct fc_strip {
     const float *const *x; /* [taps][rows] */
     float *const *y;       /* [rows] */
     int64_t rows;
+    int64_t run;        /* no tile crosses a multiple of this many rows; 0 where they may */
+    const float *zeros; /* what x points to where a tap lies on padding, or NULL */
 } fc_strip;
 
 static inline int64_t fc_longest_block(const fc_context *ctx) {

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #define FC_ISA avx2
 #define FC_LANES 8
+#define FC_GEMM_ROWS 6
 #define FC_TILE_ROWS 6
 #define FC_PANEL_ROWS 24
 #if defined(__clang__)

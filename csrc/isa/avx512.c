@@ -1,8 +1,9 @@
-/* avx512.c - AVX-512 F, BW, DQ, VL: 32 registers of 16 lanes; 8 row pointers still fit the integer registers. */
+/* avx512.c - AVX-512 F, BW, DQ, VL: 32 registers of 16 lanes; see gemm_tile.inc for the 10 rows. */
 #include "target.h"
 #if defined(__x86_64__)
 #define FC_ISA avx512
 #define FC_LANES 16
+#define FC_GEMM_ROWS 10
 #define FC_TILE_ROWS 8
 #define FC_PANEL_ROWS 16
 #if defined(__clang__)

@@ -2,6 +2,7 @@
 #include "target.h"
 #define FC_ISA baseline
 #define FC_LANES 4
+#define FC_GEMM_ROWS 6
 #define FC_TILE_ROWS 6
 #define FC_PANEL_ROWS 12
 #include "../kernels/all.inc"

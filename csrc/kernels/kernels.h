@@ -17,6 +17,7 @@ typedef struct fc_tile {
     int64_t taps, depth;
     const float *const *x; /* [taps][x_tap_stride]: the first `rows` pointers of a tap are the rows */
     int64_t x_tap_stride;  /* pointers from one tap to the next */
+    const float *zeros;    /* taps with all rows pointing here add nothing and are skipped; NULL for none */
     int64_t x_offset;      /* elements added to every row pointer */
     int64_t x_step;        /* elements between consecutive depths of a row */
     const float *w;        /* whole vectors are read: columns are padded to a multiple of the lanes */
@@ -165,7 +166,8 @@ typedef struct fc_winograd_weight {
 struct fc_kernels {
     const char *isa;
     int lanes;
-    int tile_rows;    /* the tallest gemm_tile */
+    int gemm_rows;    /* the tallest gemm_tile */
+    int tile_rows;    /* the tallest outer_tile, and rows of winograd_sums */
     int tile_columns; /* the widest: two vectors */
     int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
     int panel_rows;   /* the least that is whole tiles and whole vectors */
