@@ -22,13 +22,7 @@ def channels_last(array):
 
 
 MAP_ORDERS = {"channels last": channels_last, **ORDERS}
-
-
-@pytest.fixture(autouse=True)
-def exact():
-    """Integers stay exact, and a NaN moves no other bit, where products are summed as they are."""
-    with runtime.options(winograd=False):
-        yield
+pytestmark = pytest.mark.usefixtures("sums_as_written")
 
 
 class Problem:
