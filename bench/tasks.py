@@ -15,6 +15,7 @@ TESTS = str(Path(__file__).resolve().parent.parent / "tests")
 if TESTS not in sys.path:
     sys.path.append(TESTS)  # the shapes and the float64 reference are the tests'
 
+import map_shapes  # noqa: E402
 import reference  # noqa: E402
 import shapes  # noqa: E402
 
@@ -22,11 +23,11 @@ UNIT_ROUNDOFF = 2.0**-24
 
 
 def integers(rng, shape):
-    """Integers from -4 to 4; images (NCHW shapes) in NHWC memory."""
-    if len(shape) != 4:
+    """Integers from -4 to 4; maps (N, C, *sizes) in (N, *sizes, C) memory."""
+    if len(shape) < 3:
         return rng.integers(-4, 5, shape).astype(np.float32)
-    n, c, h, w = shape
-    return rng.integers(-4, 5, (n, h, w, c)).astype(np.float32).transpose(0, 3, 1, 2)
+    n, c, *sizes = shape
+    return np.moveaxis(rng.integers(-4, 5, (n, *sizes, c)).astype(np.float32), -1, 1)
 
 
 class Conv2d:
@@ -52,13 +53,12 @@ class Conv2d:
 
     @staticmethod
     def result(size, pass_, operands):
+        if pass_.startswith("forward"):
+            return getattr(reference, size.op)(operands["x"], operands["weight"], **size.geometry)
+        backward = getattr(reference, f"{size.op}_{pass_}")
         if pass_ == "backward_input":
-            return reference.conv2d_backward_input(operands["dy"], operands["weight"], size.x_shape, **size.geometry)
-        if pass_ == "backward_weight":
-            return reference.conv2d_backward_weight(operands["dy"], operands["x"], size.weight_shape, **size.geometry)[
-                0
-            ]
-        return reference.conv2d(operands["x"], operands["weight"], **size.geometry)
+            return backward(operands["dy"], operands["weight"], size.x_shape, **size.geometry)
+        return backward(operands["dy"], operands["x"], size.weight_shape, **size.geometry)[0]
 
     @classmethod
     def allowed(cls, size, pass_, operands, right):
@@ -66,6 +66,13 @@ class Conv2d:
         libraries choose by themselves. A wrong index is off by thousands."""
         sums = cls.result(size, pass_, {name: np.abs(value) for name, value in operands.items()})
         return 160 * UNIT_ROUNDOFF * float(sums.max())
+
+
+class Maps(Conv2d):
+    """Convolutions of 1-D and 3-D maps, and transposed ones: fastconv packs their weights at every call."""
+
+    size = map_shapes.Maps
+    passes = ("forward", "backward_input", "backward_weight")
 
 
 class Gemm:
@@ -173,7 +180,14 @@ class Recurrent:
         return gradients[0]
 
 
-OPS = {"conv2d": Conv2d, "gemm": Gemm, "pool2d": Pool2d, "activation": Activation, "recurrent": Recurrent}
+OPS = {
+    "conv2d": Conv2d,
+    "maps": Maps,
+    "gemm": Gemm,
+    "pool2d": Pool2d,
+    "activation": Activation,
+    "recurrent": Recurrent,
+}
 
 
 class Task(NamedTuple):

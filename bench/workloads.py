@@ -2,6 +2,7 @@
 
 from bench import tasks  # makes the tests' shapes importable
 
+import map_shapes  # noqa: E402  isort: skip
 import shapes  # noqa: E402  isort: skip
 
 
@@ -66,6 +67,7 @@ CONV2D_SETS = {
 }
 SIZES = {
     "conv2d": CONVOLUTIONS,
+    "maps": {size.name: size for size in map_shapes.REAL_MAPS},
     "gemm": {size.name: size for size in shapes.REAL_GEMMS},
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
@@ -125,6 +127,13 @@ def describe(op, name):
             channels, groups = f"{size.c}-{size.k}", f", {size.groups} groups" if size.groups > 1 else ""
         images = f", batch {size.n}" if size.n > 1 else ""
         return f"{kernel}{groups}{dilated}, {channels}, {size.h}{images}"
+    if op == "maps":
+        by = lambda values: "x".join(map(str, values))
+        strides = set(size.each("stride"))
+        stride = "" if strides == {1} else f"/{by(strides if len(strides) == 1 else size.each('stride'))}"
+        kind = "transposed " if size.transposed else "depthwise " if size.groups == size.c > 1 else ""
+        groups = f", {size.groups} groups" if 1 < size.groups < size.c else ""
+        return f"{kind}{by(size.kernel)}{stride}{groups}, {size.c}-{size.k}, {by(size.sizes)}"
     if op == "gemm":
         return f"{size.m} x {size.n} x {size.k}"
     if op == "recurrent":

@@ -29,6 +29,13 @@ def rng():
     return np.random.default_rng(20261101)
 
 
+@pytest.fixture
+def sums_as_written():
+    """ "auto" keeps off Winograd, unless a test asks for it: integers are exact, and a NaN moves no other bit."""
+    with runtime.options(winograd=False):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def poisoned_workspace():
     """Every test starts with scratch full of NaN (0xFF), so that reading it unwritten shows."""

@@ -1,8 +1,8 @@
 """Named problem sizes, shared by the tests and the benchmarks: plain data, no imports from fastconv.
 
 AWKWARD: small convolutions whose sizes have a tail in every dimension, for correctness. REAL: layers of published
-networks, for speed and for checks at full size. GEMMS: matrix products of the same two kinds. MAPS: convolutions of 1-D
-and 3-D maps, and transposed ones.
+networks, for speed and for checks at full size. GEMMS: matrix products of the same two kinds. Convolutions of 1-D and
+3-D maps, and transposed ones, are in map_shapes.py.
 """
 
 from typing import NamedTuple
@@ -22,6 +22,17 @@ class Conv(NamedTuple):
     padding: tuple = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
     dilation: tuple = (1, 1)
     groups: int = 1
+
+    op = "conv2d"  # as map_shapes.Maps has it, and what follows
+    transposed = False
+
+    def each(self, name):
+        """The stride or dilation of each axis."""
+        return getattr(self, name)
+
+    @property
+    def sides(self):
+        return self.padding
 
     @property
     def x_shape(self):
@@ -302,91 +313,6 @@ OTHERS = (
 )
 
 REAL = (*RESNET50, *VGG16, *ALEXNET, *MOBILENET, *LENET, *OTHERS)
-
-
-class Maps(NamedTuple):
-    """A convolution, or a transposed one, of x (n, c, *sizes) with a kernel of as many axes."""
-
-    name: str
-    n: int
-    c: int
-    sizes: tuple
-    k: int
-    kernel: tuple
-    stride: object = 1
-    padding: object = 0
-    dilation: object = 1
-    groups: int = 1
-    output_padding: object = None  # not None: transposed
-
-    @property
-    def op(self):
-        """The name in fastconv.ops."""
-        return f"conv{'' if self.output_padding is None else '_transpose'}{len(self.sizes)}d"
-
-    @property
-    def x_shape(self):
-        return (self.n, self.c, *self.sizes)
-
-    @property
-    def weight_shape(self):
-        first, second = (self.k, self.c) if self.output_padding is None else (self.c, self.k)
-        return (first, second // self.groups, *self.kernel)
-
-    @property
-    def geometry(self):
-        more = {} if self.output_padding is None else {"output_padding": self.output_padding}
-        words = ("stride", "padding", "dilation", "groups")
-        return {word: getattr(self, word) for word in words} | more
-
-
-MAPS = (
-    Maps("one_element", 1, 1, (1,), 1, (1,)),
-    Maps("signal", 2, 1, (257,), 9, (16,), 8),
-    Maps("sequence", 3, 5, (31,), 7, (5,), 1, 2),
-    Maps("sequence_asymmetric", 2, 17, (15,), 33, (4,), 2, ((3, 0),), 2),
-    Maps("sequence_grouped", 2, 12, (17,), 18, (3,), 3, 1, 2, 6),
-    Maps("sequence_depthwise", 2, 33, (31,), 33, (3,), 1, 1, 1, 33),
-    Maps("sequence_stride_over_kernel", 1, 3, (11,), 5, (2,), 5),
-    Maps("volume_pointwise", 2, 9, (3, 4, 5), 17, (1, 1, 1)),
-    Maps("volume_pointwise_padded", 1, 3, (2, 3, 2), 5, (1, 1, 1), 2, 1),
-    Maps("volume", 2, 5, (4, 6, 7), 9, (3, 3, 3), 1, 1),
-    Maps("volume_valid", 1, 8, (5, 5, 4), 16, (3, 2, 4)),
-    Maps("volume_grey", 2, 1, (7, 8, 9), 7, (3, 5, 3), 1, (1, 2, 1)),
-    Maps("volume_strided", 1, 7, (9, 7, 8), 5, (3, 3, 3), (2, 2, 3), 1),
-    Maps("volume_asymmetric", 2, 4, (5, 4, 6), 6, (3, 2, 3), (2, 1, 2), ((2, 0), (0, 1), (3, 1))),
-    Maps("volume_dilated", 1, 3, (9, 8, 7), 4, (3, 2, 3), 1, (2, 0, 1), (3, 2, 1)),
-    Maps("volume_dilated_strided", 2, 3, (8, 5, 6), 4, (3, 3, 2), (2, 1, 2), 2, (2, 1, 3)),
-    Maps("volume_grouped", 1, 6, (4, 5, 5), 9, (2, 3, 3), 1, 1, 1, 3),
-    Maps("volume_depthwise", 2, 17, (5, 6, 7), 17, (3, 3, 3), 1, 1, 1, 17),
-    Maps("volume_depthwise_strided", 2, 9, (7, 6, 7), 9, (3, 3, 2), (2, 2, 1), 1, (1, 2, 1), 9),
-    Maps("volume_depthwise_far", 1, 5, (2, 4, 4), 5, (2, 1, 1), (3, 1, 1), (4, 0, 0), (5, 1, 1), 5),
-    Maps("volume_depth_only", 2, 16, (6, 4, 4), 8, (3, 1, 1), 1, (1, 0, 0)),
-    Maps("volume_flat_kernel", 2, 6, (3, 7, 6), 8, (1, 3, 3), (2, 1, 1), (0, 1, 1)),
-    Maps("volume_of_padding", 1, 2, (1, 1, 2), 3, (3, 3, 3), 1, 3),
-    Maps("volume_stride_over_kernel", 2, 3, (8, 7, 5), 4, (2, 1, 2), (5, 3, 3)),
-    Maps("volume_stride_over_input", 1, 4, (3, 3, 3), 2, (2, 2, 2), 9),
-    Maps("up_one_element", 1, 1, (1,), 1, (1,), output_padding=0),
-    Maps("up_sequence", 2, 8, (9,), 5, (4,), 2, 1, output_padding=0),
-    Maps("up_sequence_odd", 2, 7, (8,), 9, (3,), 2, 1, output_padding=1),
-    Maps("up_2x2", 2, 17, (5, 7), 9, (2, 2), 2, output_padding=0),
-    Maps("up_3x3", 1, 16, (6, 5), 33, (3, 3), 2, 1, output_padding=1),
-    Maps("up_4x4", 2, 9, (7, 4), 3, (4, 4), (2, 3), ((1, 2), (0, 1)), output_padding=(0, 2)),
-    Maps("up_stride_1", 1, 15, (7, 8), 17, (3, 3), 1, 1, output_padding=0),
-    Maps("up_dilated", 2, 5, (5, 6), 7, (3, 2), (2, 1), (2, 1), (2, 3), output_padding=(1, 0)),
-    Maps("up_grouped", 2, 12, (5, 5), 9, (3, 3), 2, 1, 1, 3, output_padding=1),
-    Maps("up_depthwise", 1, 17, (6, 7), 17, (4, 4), 2, 1, 1, 17, output_padding=0),
-    Maps("up_with_gaps", 1, 5, (4, 3), 7, (2, 1), (4, 3), output_padding=(3, 2)),
-    Maps("up_mostly_padding", 1, 3, (3, 4), 5, (3, 3), 2, (3, 2), output_padding=1),
-    Maps("up_past_every_tap", 2, 3, (4, 5), 5, (2, 3), 1, 0, (3, 2), output_padding=(2, 1)),
-    Maps("up_volume", 2, 5, (3, 4, 3), 4, (2, 2, 2), 2, output_padding=0),
-    Maps("up_volume_odd", 1, 6, (3, 3, 4), 3, (3, 3, 3), (2, 3, 1), 1, output_padding=(1, 2, 0)),
-    Maps(
-        "up_volume_dilated", 1, 4, (3, 2, 3), 6, (3, 2, 2), (3, 1, 2), (1, 0, 2), (2, 3, 1), 2, output_padding=(2, 2, 1)
-    ),
-    Maps("up_volume_depthwise", 2, 9, (3, 4, 4), 9, (3, 3, 3), (2, 1, 2), 1, 1, 9, output_padding=(1, 0, 1)),
-    Maps("up_volume_with_gaps", 1, 3, (2, 3, 2), 2, (1, 2, 1), (4, 2, 3), output_padding=(3, 0, 1)),
-)
 
 
 class Gemm(NamedTuple):

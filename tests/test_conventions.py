@@ -5,12 +5,13 @@ import inspect
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import reference
 
-from fastconv import _native, ops, runtime
+from fastconv import _native, initializers, layers, losses, ops, optim, runtime, testing
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -180,8 +181,8 @@ def test_reference_imports_nothing_from_fastconv():
     assert "fastconv" not in re.sub(r'""".*?"""', "", inspect.getsource(reference), flags=re.DOTALL)
 
 
-def run_examples(function, name):
-    examples = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
+def run_examples(function, name, names=None):
+    examples = doctest.DocTestFinder(recurse=False).find(function, name, globs=dict(names or {}))
     runner, said = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE), []
     for example in examples:
         runner.run(example, out=said.append)
@@ -196,6 +197,22 @@ def test_every_op_has_an_example_that_runs(name):
     assert function.__module__.startswith("fastconv.ops")
     assert ">>>" in (function.__doc__ or ""), f"{name} has no example"
     run_examples(function, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (module, name)
+        for module in (layers, losses, optim, initializers, testing)
+        for name in sorted(module.__all__)
+        if name != "LSTMState"  # a named tuple of arrays
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__.removeprefix("fastconv."),
+)
+def test_everything_else_to_build_with_has_an_example_that_runs(module, name):
+    """With the names of its module at hand."""
+    value = getattr(module, name)
+    run_examples(value, name, vars(sys.modules[value.__module__]))
 
 
 def test_the_runtime_module_has_an_example_that_runs():

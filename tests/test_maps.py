@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 from checks import ORDERS, UNIT, assert_accurate, assert_equal, bits, integers, reals
-from shapes import MAPS
+from map_shapes import MAPS, REAL_MAPS
 
 from fastconv import ops, runtime
 from fastconv.ops import _maps
@@ -22,13 +22,7 @@ def channels_last(array):
 
 
 MAP_ORDERS = {"channels last": channels_last, **ORDERS}
-
-
-@pytest.fixture(autouse=True)
-def exact():
-    """Integers stay exact, and a NaN moves no other bit, where products are summed as they are."""
-    with runtime.options(winograd=False):
-        yield
+pytestmark = pytest.mark.usefixtures("sums_as_written")
 
 
 class Problem:
@@ -40,8 +34,7 @@ class Problem:
         self.case = case
         self.x, self.weight = fill(rng, case.x_shape, terms), fill(rng, case.weight_shape, terms)
         self.bias = fill(rng, (case.k,), terms)
-        y = getattr(reference, case.op)(self.x, self.weight, **case.geometry)
-        self.dy = fill(rng, y.shape, terms)
+        self.dy = fill(rng, case.y_shape, terms)
 
     def results(self, module, **named):
         case, geometry = self.case, self.case.geometry | named
@@ -81,6 +74,7 @@ def test_every_algorithm_agrees(case, algorithm):
 
 def test_the_data_proves_something():
     for case in MAPS:
+        assert integer_problem(case.name)[1][0].shape == case.y_shape
         for name, array in zip(NAMES, integer_problem(case.name)[1], strict=True):
             assert np.count_nonzero(array) > 0, f"{case.name}: {name} is all zero"
             assert np.abs(array).max() < 2**24, f"{case.name}: {name} is not exact in float32"
@@ -127,6 +121,18 @@ def test_adjoint_identity(case, rng):
     _, dx, dweight, _ = problem.results(ops)
     dot = lambda a, b: np.vdot(a.astype(np.float64), b.astype(np.float64))  # noqa: E731
     assert dot(problem.dy, y) == dot(dx, problem.x) == dot(dweight, problem.weight)
+
+
+@pytest.mark.parametrize("case", REAL_MAPS, ids=ids)
+def test_adjoint_identity_at_full_size(case, rng):
+    x, weight, dy = (integers(rng, shape, 1 << 19) for shape in (case.x_shape, case.weight_shape, case.y_shape))
+    y = getattr(ops, case.op)(x, weight, **case.geometry)
+    dx = getattr(ops, f"{case.op}_backward_input")(dy, weight, case.x_shape, **case.geometry)
+    dweight, dbias = getattr(ops, f"{case.op}_backward_weight")(dy, x, case.weight_shape, **case.geometry)
+    dot = lambda a, b: np.vdot(a.astype(np.float64), b.astype(np.float64))  # noqa: E731
+    assert np.count_nonzero(y) > 0.5 * y.size
+    assert dot(dy, y) == dot(dx, x) == dot(dweight, weight)
+    assert_equal(dbias, dy.sum(axis=(0, *range(2, dy.ndim)), dtype=np.float64), "dbias")
 
 
 @pytest.mark.parametrize("order", MAP_ORDERS)

@@ -1,89 +1,28 @@
 """LSTM, GRU and plain RNN over whole sequences, forward and backward."""
 
-import ctypes
 import mmap
 
 import numpy as np
 import pytest
 import reference
+from checks import ORDERS
+from recurrent_problems import (
+    GATES,
+    KINDS,
+    backward,
+    check,
+    forward,
+    gradients_in,
+    problem,
+    reference_gradients,
+    relative_error,
+)
 
-from fastconv import _native, ops, runtime
-
-KINDS = ["lstm", "gru", "rnn_tanh", "rnn_relu"]
-GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+from fastconv import _native, runtime, testing
 
 # Every size with a tail in every place, T != N != I != H.
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33]
 SHAPES = [(SIZES[i - 5], SIZES[i - 3], SIZES[i - 8], SIZES[i]) for i in range(len(SIZES))]
-
-
-def problem(rng, kind, steps, batch, features, hidden):
-    """x, h, c, weight_ih, weight_hh, bias_ih, bias_hh; weights as PyTorch draws them, so that states stay moderate."""
-    rows, bound = GATES[kind] * hidden, hidden**-0.5
-    sizes = [(rows, features), (rows, hidden), (rows,), (rows,)]
-    weights = [rng.uniform(-bound, bound, size).astype(np.float32) for size in sizes]
-    x = rng.standard_normal((steps, batch, features)).astype(np.float32)
-    h, c = (rng.uniform(-1, 1, (batch, hidden)).astype(np.float32) for _ in range(2))
-    return [x, h, c if kind == "lstm" else None, *weights]
-
-
-def gradients_in(rng, kind, steps, batch, hidden):
-    """dy, dh_last, dc_last"""
-    dy = rng.standard_normal((steps, batch, hidden)).astype(np.float32)
-    dh, dc = (rng.standard_normal((batch, hidden)).astype(np.float32) for _ in range(2))
-    return [dy, dh, dc if kind == "lstm" else None]
-
-
-def options_of(kind, reverse):
-    name, _, nonlinearity = kind.partition("_")
-    return name, {"reverse": reverse, **({"nonlinearity": nonlinearity} if nonlinearity else {})}
-
-
-def forward(kind, operands, reverse=False, training=True):
-    """(y, h_last, c_last or None, reserve or None)"""
-    name, options = options_of(kind, reverse)
-    x, h, c, *weights = operands
-    states = (h, c) if kind == "lstm" else (h,)
-    outputs = getattr(ops, name + ("_forward" if training else ""))(x, *states, *weights, **options)
-    reserve = outputs[-1] if training else None
-    return outputs[0], outputs[1], outputs[2] if kind == "lstm" else None, reserve
-
-
-def backward(kind, gradients, operands, y, reserve, reverse=False):
-    """{name of the gradient: array}"""
-    name, options = options_of(kind, reverse)
-    (dy, dh, dc), (x, h, c, weight_ih, weight_hh, *_) = gradients, operands
-    lstm = kind == "lstm"
-    states, last = ((h, c), (dh, dc)) if lstm else ((h,), (dh,))
-    result = getattr(ops, f"{name}_backward")(dy, *last, x, *states, y, reserve, weight_ih, weight_hh, **options)
-    names = ["dx", "dh", *(["dc"] if lstm else []), "dweight_ih", "dweight_hh"]
-    names += ["dbias_ih", "dbias_hh"] if kind == "gru" else ["dbias_hh"]
-    return dict(zip(names, result, strict=True))
-
-
-def reference_gradients(kind, gradients, operands, reverse=False):
-    names = ["dx", "dh", "dc", "dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"]
-    return dict(zip(names, reference.recurrent_backward(kind, *gradients, *operands, reverse=reverse), strict=True))
-
-
-def relative_error(got, want):
-    norm = np.linalg.norm(want)
-    return np.linalg.norm(got - want) / norm if norm > 0 else np.abs(got).max(initial=0.0)
-
-
-def check(kind, operands, gradients, reverse=False):
-    """Forward and backward against the float64 definition."""
-    y, h_last, c_last, reserve = forward(kind, operands, reverse)
-    y_want, h_want, c_want, _ = reference.recurrent(kind, *operands, reverse=reverse)
-    tolerance = 1e-6 * max(1.0, np.abs(y_want).max(initial=0.0))  # the outputs of relu have no bound
-    np.testing.assert_allclose(y, y_want, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(h_last, h_want, rtol=0, atol=tolerance)
-    if kind == "lstm":
-        np.testing.assert_allclose(c_last, c_want, rtol=1e-6, atol=1e-6)
-    want = reference_gradients(kind, gradients, operands, reverse)
-    for name, got in backward(kind, gradients, operands, y, reserve, reverse).items():
-        assert got.dtype == np.float32 and got.shape == want[name].shape
-        assert relative_error(got, want[name]) < 1e-5, name
 
 
 # ------------------------------------------------------------------------------------------------- the reference
@@ -276,25 +215,10 @@ def test_saturation(isa, rng, kind):
 # --------------------------------------------------------------------------------------------------------- memory
 
 
-def misaligned(array):
-    """A read-only copy at an odd address."""
-    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
-    copy = memory.view(np.float32).reshape(array.shape)
-    copy[...] = array
-    copy.flags.writeable = False
-    return copy
-
-
-def strided(array):
-    """A copy in Fortran order with every other element along the last axis."""
-    copy = np.full((*array.shape[:-1], 2 * array.shape[-1]), np.nan, np.float32, order="F")[..., ::2]
-    copy[...] = array
-    return copy
-
-
-@pytest.mark.parametrize("layout", [misaligned, strided])
+@pytest.mark.parametrize("layout", ["misaligned", "strided", "Fortran", "negative strides"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_memory(rng, kind, layout):
+    layout = ORDERS[layout]
     operands, gradients = problem(rng, kind, 4, 3, 5, 7), gradients_in(rng, kind, 4, 3, 7)
     y, h_last, c_last, reserve = forward(kind, operands)
     want = backward(kind, gradients, operands, y, reserve)
@@ -305,43 +229,26 @@ def test_any_memory(rng, kind, layout):
     assert all(np.array_equal(want[name], got[name]) for name in want)
 
 
-def guarded(pages, value, writable=False):
-    """A copy of the array that ends where an inaccessible page begins; read-only unless `writable`."""
-    value = np.asarray(value, np.float32)
-    size = -(-value.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
-    pages.append(memory)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    array = np.frombuffer(memory, np.float32, value.size, size - value.nbytes).reshape(value.shape)
-    array[...] = value
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    assert protect(address + size, mmap.PAGESIZE, 0) == 0
-    assert writable or size == 0 or protect(address, size, 1) == 0
-    return array
-
-
 @pytest.mark.skipif(not hasattr(mmap, "MAP_ANONYMOUS"), reason="needs mprotect")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(3, 2, 5, 7), (2, 9, 3, 17), (2, 3, 1, 35)], ids=str)
 def test_nothing_outside_the_operands_is_touched(isa, rng, kind, shape):
     steps, batch, features, hidden = shape
-    pages, rows, code = [], GATES[kind] * hidden, _native.RNN_KINDS[kind]
+    rows, code = GATES[kind] * hidden, _native.RNN_KINDS[kind]
 
     def results(*sizes):
-        return [guarded(pages, np.full(size, np.nan), True) for size in sizes]
+        return map(testing.guarded_empty, sizes)
 
     plain, plain_gradients = problem(rng, kind, *shape), gradients_in(rng, kind, steps, batch, hidden)
-    operands = [None if a is None else guarded(pages, a) for a in plain]
-    gradients = [None if a is None else guarded(pages, a) for a in plain_gradients]
+    operands = [None if a is None else testing.guarded_copy(a) for a in plain]
+    gradients = [None if a is None else testing.guarded_copy(a) for a in plain_gradients]
     y, h_last, c_last, reserve = results(
         (steps, batch, hidden), (batch, hidden), (batch, hidden), (steps, batch, _native.rnn_reserve_size(code, hidden))
     )
     _native.rnn_forward(code, False, *operands, y, h_last, c_last, reserve, runtime.context())
     assert np.array_equal(y, forward(kind, plain)[0])
-    out = results(
-        (steps, batch, features), (batch, hidden), (batch, hidden), (rows, features), (rows, hidden), rows, rows
-    )
+    sizes = (steps, batch, features), (batch, hidden), (batch, hidden), (rows, features), (rows, hidden), rows, rows
+    out = [*results(*sizes)]
     x, h, c, weight_ih, weight_hh, *_ = operands
     _native.rnn_backward(
         code, False, *gradients, x, h, c, y, weight_ih, weight_hh, reserve, *out, runtime.context()
@@ -386,98 +293,3 @@ def test_against_torch(rng, kind, reverse):
     want.update(zip(("dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"), (p.grad for p in parameters), strict=True))
     for key, got in backward(kind, gradients, operands, ours[0], ours[3], reverse).items():
         assert relative_error(got, want[key].numpy()) < 1e-5, key
-
-
-# --------------------------------------------------------------------------------------------------- bad arguments
-
-
-def lstm_arguments(rng):
-    names = ["x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh"]
-    return dict(zip(names, problem(rng, "lstm", 4, 2, 3, 5), strict=True))
-
-
-BAD = [
-    ("x", lambda a: a[0], ValueError, r"x has shape \(2, 3\): must have 3 dimensions"),
-    ("x", lambda a: a.astype(np.float64), TypeError, "x has dtype float64: must be float32"),
-    ("x", lambda a: a.tolist(), TypeError, "x is list: must be a NumPy array"),
-    ("x", lambda a: None, TypeError, "x is NoneType"),
-    ("h", lambda a: a[:1], ValueError, r"h has shape \(1, 5\): must be \(2, 5\)"),
-    ("h", lambda a: a[None], ValueError, r"h has shape \(1, 2, 5\): must be \(2, 5\)"),
-    ("c", lambda a: a[:, :4], ValueError, r"c has shape \(2, 4\): must be \(2, 5\)"),
-    ("weight_ih", lambda a: a[:, :2], ValueError, r"weight_ih has shape \(20, 2\): must be \(20, 3\)"),
-    ("weight_ih", lambda a: a[:15], ValueError, r"weight_ih has shape \(15, 3\): must be \(20, 3\)"),
-    ("weight_hh", lambda a: a[:15], ValueError, r"weight_hh has shape \(15, 5\): must be \(4 \* H, H\) with H >= 1"),
-    ("weight_hh", lambda a: a[:0, :0], ValueError, r"weight_hh has shape \(0, 0\): must be \(4 \* H, H\) with H >= 1"),
-    ("weight_hh", lambda a: a.reshape(-1), ValueError, r"weight_hh has shape \(100,\): must have 2 dimensions"),
-    ("weight_hh", lambda a: None, TypeError, "weight_hh is NoneType"),
-    ("bias_ih", lambda a: a[:5], ValueError, r"bias_ih has shape \(5,\): must be \(20,\)"),
-    ("bias_hh", lambda a: a[None], ValueError, r"bias_hh has shape \(1, 20\): must be \(20,\)"),
-    ("bias_hh", lambda a: a.astype(np.int32), TypeError, "bias_hh has dtype int32"),
-]
-
-
-@pytest.mark.parametrize("name, change, error, message", BAD, ids=[f"{b[0]}-{i}" for i, b in enumerate(BAD)])
-@pytest.mark.parametrize("function", ["lstm", "lstm_forward"])
-def test_bad_forward_arguments(rng, function, name, change, error, message):
-    arguments = lstm_arguments(rng)
-    arguments[name] = change(arguments[name])
-    with pytest.raises(error, match=rf"^{function}: {message}"):
-        getattr(ops, function)(**arguments)
-
-
-BAD_BACKWARD = [
-    ("dy", lambda a: a[:3], r"dy has shape \(3, 2, 5\): must be \(4, 2, 5\)"),
-    ("dh_last", lambda a: a[:1], r"dh_last has shape \(1, 5\): must be \(2, 5\)"),
-    ("dc_last", lambda a: a.T, r"dc_last has shape \(5, 2\): must be \(2, 5\)"),
-    ("x", lambda a: a[:, :1], r"dy has shape \(4, 2, 5\): must be \(4, 1, 5\)"),
-    ("h", lambda a: a[0], r"h has shape \(5,\): must be \(2, 5\)"),
-    ("c", lambda a: a[0], r"c has shape \(5,\): must be \(2, 5\)"),
-    ("y", lambda a: a[..., :4], r"y has shape \(4, 2, 4\): must be \(4, 2, 5\)"),
-    ("reserve", lambda a: a[..., :20], r"reserve has shape \(4, 2, 20\): must be \(4, 2, 25\)"),
-    ("weight_ih", lambda a: a[:, :1], r"weight_ih has shape \(20, 1\): must be \(20, 3\)"),
-    ("weight_hh", lambda a: a[:16, :4], r"dy has shape \(4, 2, 5\): must be \(4, 2, 4\)"),
-]
-
-
-@pytest.mark.parametrize("name, change, message", BAD_BACKWARD, ids=[b[0] for b in BAD_BACKWARD])
-def test_bad_backward_arguments(rng, name, change, message):
-    forward_arguments = lstm_arguments(rng)
-    y, _, _, reserve = ops.lstm_forward(**forward_arguments)
-    arguments = {key: forward_arguments[key] for key in ("x", "h", "c", "weight_ih", "weight_hh")}
-    dy, dh_last, dc_last = gradients_in(rng, "lstm", 4, 2, 5)
-    arguments.update(dy=dy, dh_last=dh_last, dc_last=dc_last, y=y, reserve=reserve)
-    good = ops.lstm_backward(**arguments)
-    with pytest.raises(ValueError, match=f"^lstm_backward: {message}"):
-        ops.lstm_backward(**{**arguments, name: change(arguments[name])})
-    with pytest.raises(TypeError, match=f"^lstm_backward: {name} has dtype float64"):
-        ops.lstm_backward(**{**arguments, name: arguments[name].astype(np.float64)})
-    assert all(np.array_equal(a, b) for a, b in zip(good, ops.lstm_backward(**arguments), strict=True))
-
-
-@pytest.mark.parametrize("function", ["rnn", "rnn_forward"])
-@pytest.mark.parametrize("value", ["sigmoid", None, 1])
-def test_bad_nonlinearity(rng, function, value):
-    x, h, _, *weights = problem(rng, "rnn_tanh", 3, 2, 4, 5)
-    with pytest.raises(ValueError, match=rf"^{function}: nonlinearity={value!r}: must be 'tanh' or 'relu'"):
-        getattr(ops, function)(x, h, *weights, nonlinearity=value)
-
-
-def test_bad_weights_of_the_other_kinds(rng):
-    x, h, _, weight_ih, weight_hh, *_ = problem(rng, "gru", 3, 2, 4, 5)
-    with pytest.raises(ValueError, match=r"^gru: weight_hh has shape \(14, 5\): must be \(3 \* H, H\)"):
-        ops.gru(x, h, weight_ih, weight_hh[:14])
-    with pytest.raises(ValueError, match=r"^rnn: weight_hh has shape \(15, 5\): must be \(H, H\)"):
-        ops.rnn(x, h, weight_ih, weight_hh)
-
-
-def test_the_binding_checks_buffers_itself(rng):
-    x, h, c, *weights = problem(rng, "lstm", 3, 2, 4, 5)
-    y, state = np.empty((3, 2, 5), np.float32), np.empty((2, 5), np.float32)
-    code, context = _native.RNN_KINDS["lstm"], runtime.context()
-    with pytest.raises(ValueError, match="reserve: expected shape"):
-        _native.rnn_forward(code, False, x, h, c, *weights, y, state, state.copy(), y, context)
-    with pytest.raises(ValueError, match="kind=9"):
-        _native.rnn_forward(9, False, x, h, c, *weights, y, state, state.copy(), None, context)
-    y.flags.writeable = False
-    with pytest.raises((ValueError, BufferError)):
-        _native.rnn_forward(code, False, x, h, c, *weights, y, state, state.copy(), None, context)

@@ -17,6 +17,7 @@ MODES = {
     "torch": {
         ("conv2d", "forward"): (*IMAGES, "prepacked"),
         ("conv2d", None): IMAGES,
+        ("maps", None): IMAGES,
         ("gemm", None): ("mkl",),
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
@@ -24,14 +25,19 @@ MODES = {
     },
     "onnxruntime": {
         ("conv2d", "forward"): ("session",),
+        ("maps", "forward"): ("session",),
         ("gemm", None): ("session",),
         ("pool2d", "max"): ("session",),
         ("pool2d", "avg"): ("session",),
         ("activation", None): ("session",),
         ("recurrent", "forward"): ("session",),
     },
-    "openvino": {("conv2d", "forward"): ("nchw", "nhwc"), ("gemm", None): ("model",)},
-    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6")},
+    "openvino": {
+        ("conv2d", "forward"): ("nchw", "nhwc"),
+        ("maps", "forward"): ("nchw", "nhwc"),
+        ("gemm", None): ("model",),
+    },
+    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
 }
 LIBRARIES = ("fastconv", *MODES)
 

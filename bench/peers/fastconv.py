@@ -16,28 +16,34 @@ BEST_ISA = runtime.isa()
 def as_an_op_leaves_it(array):
     """An image in memory that fastconv allocated: inside a network, an operand is the result of an op before it."""
     image, memory = empty_images(*array.shape)
-    memory[...] = array.transpose(0, 2, 3, 1)
+    memory[...] = np.moveaxis(array, 1, -1)
     return image
+
+
+def convolution(size, pass_, geometry, operands):
+    """Of any rank, transposed or not."""
+    operands = operands | {key: as_an_op_leaves_it(operands[key]) for key in ("x", "dy") if key in operands}
+    x, weight, dy = map(operands.get, ("x", "weight", "dy"))
+    if pass_.startswith("forward"):
+        function = getattr(ops, size.op)
+        y = function(x, weight, **geometry)
+        return lambda: function(x, weight, out=y, **geometry)
+    backward = getattr(ops, f"{size.op}_{pass_}")
+    if pass_ == "backward_input":
+        return lambda: backward(dy, weight, size.x_shape, **geometry)
+    return lambda: backward(dy, x, size.weight_shape, **geometry)[0]
 
 
 def conv2d(size, pass_, algorithm, operands):
     geometry = size.geometry | {"algorithm": algorithm}
-    operands = operands | {name: as_an_op_leaves_it(operands[name]) for name in ("x", "dy") if name in operands}
     try:
         ops.conv2d_plan(size.x_shape, size.weight_shape, **geometry)
     except ValueError as error:
         raise Unsupported(str(error)) from None
-    if pass_ == "backward_input":
-        dy, weight = operands["dy"], operands["weight"]
-        return lambda: ops.conv2d_backward_input(dy, weight, size.x_shape, **geometry)
-    if pass_ == "backward_weight":
-        dy, x = operands["dy"], operands["x"]
-        return lambda: ops.conv2d_backward_weight(dy, x, size.weight_shape, **geometry)[0]
-    x, weight = operands["x"], operands["weight"]
     if pass_ == "forward":
-        weight = ops.conv2d_pack(weight, size.x_shape, **geometry)
-    y = ops.conv2d(x, weight, **geometry)
-    return lambda: ops.conv2d(x, weight, out=y, **geometry)
+        packed = ops.conv2d_pack(operands["weight"], size.x_shape, **geometry)
+        operands = operands | {"weight": packed}
+    return convolution(size, pass_, geometry, operands)
 
 
 def gemm(size, operands):
@@ -100,6 +106,8 @@ def configure(options):
 def prepare(task, mode, options, operands):
     if task.op == "conv2d":
         return conv2d(task.size, task.pass_, mode, operands), np.asarray
+    if task.op == "maps":
+        return convolution(task.size, task.pass_, task.size.geometry, operands), np.asarray
     if task.op == "gemm":
         return gemm(task.size, operands), np.asarray
     if task.op == "activation":

@@ -18,25 +18,21 @@ LANES = 16 if "avx512" in _native.ISAS_DETECTED else 8 if "avx2" in _native.ISAS
 VERSION = metadata.version("ncnn")
 
 
+# The numbers ncnn gives to the parameters of an axis: kernel, dilation, stride, pads before and after, output padding.
+AXES = ((21, 22, 23, 24, 17, 20), (11, 12, 13, 14, 16, 19), (1, 2, 3, 4, 15, 18))  # depth, height, width
+
+
 def layer_line(size):
-    (top, bottom), (left, right) = size.padding
-    values = {
-        0: size.k,
-        1: size.kernel[1],
-        11: size.kernel[0],
-        2: size.dilation[1],
-        12: size.dilation[0],
-        3: size.stride[1],
-        13: size.stride[0],
-        4: left,
-        15: right,
-        14: top,
-        16: bottom,
-        6: int(np.prod(size.weight_shape)),
-    }
+    values, rank = {0: size.k, 6: int(np.prod(size.weight_shape))}, len(size.kernel)
+    for axis, numbers in enumerate(AXES[-rank:]):
+        given = size.kernel[axis], size.each("dilation")[axis], size.each("stride")[axis], *size.sides[axis]
+        values |= dict(zip(numbers, given, strict=False))
+        if size.transposed:
+            values[numbers[-1]] = size.each("output_padding")[axis]
     if size.groups > 1:
         values[7] = size.groups
-    kind = "Convolution" if size.groups == 1 else "ConvolutionDepthWise"
+    kind = ("Deconvolution" if size.transposed else "Convolution") + "DepthWise" * (size.groups > 1)
+    kind += f"{rank}D" * (rank != 2)
     return f"{kind} layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in sorted(values.items()))
 
 
@@ -45,6 +41,8 @@ def loaded(size, weight, threads, mode):
     for name in dir(net.opt):  # half precision in any form
         if name.startswith(("use_fp16", "use_bf16")):
             setattr(net.opt, name, False)
+    if size.transposed:
+        weight = weight.swapaxes(0, 1)  # ncnn's are (K, C, *kernel)
     net.opt.use_winograd63_convolution = mode == "net"
     net.opt.num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +55,7 @@ def loaded(size, weight, threads, mode):
 
 
 def packed(image):
-    """One image (C, H, W) in the packed layout in which layers hand it to each other."""
+    """One map (C, *sizes) in the packed layout in which layers hand it to each other."""
     for count in (16, 8, 4):
         if count <= LANES and image.shape[0] % count == 0:
             return ncnn.convert_packing(ncnn.Mat(image).clone(), count)
@@ -69,7 +67,7 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    if task.op != "conv2d" or task.pass_ != "forward":
+    if task.op not in ("conv2d", "maps") or task.pass_ != "forward":
         raise Unsupported("inference of layers alone")
     net = loaded(task.size, operands["weight"], options["threads"], mode)
     images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]

@@ -50,20 +50,15 @@ def bound(serialized, inputs, y_shape, threads):
     return call, lambda value: value.numpy()
 
 
-def conv2d_node(size):
+def convolution_node(size):
     from onnx import helper
 
-    (top, bottom), (left, right) = size.padding
-    return helper.make_node(
-        "Conv",
-        ["x", "weight"],
-        ["y"],
-        kernel_shape=size.kernel,
-        strides=size.stride,
-        pads=(top, left, bottom, right),
-        dilations=size.dilation,
-        group=size.groups,
-    )
+    begins, ends = zip(*size.sides, strict=True)
+    geometry = {"strides": size.each("stride"), "dilations": size.each("dilation"), "pads": (*begins, *ends)}
+    if size.transposed:
+        geometry["output_padding"] = size.each("output_padding")
+    kind = "ConvTranspose" if size.transposed else "Conv"
+    return helper.make_node(kind, ["x", "weight"], ["y"], kernel_shape=size.kernel, group=size.groups, **geometry)
 
 
 # In which order onnx keeps the gates, by their place in PyTorch's: i, f, g, o and r, z, n.
@@ -95,10 +90,10 @@ def prepare(task, mode, options, operands):
         from onnx import helper
     except ImportError:
         raise Unsupported("needs the package onnx to write a model") from None
-    if task.op == "conv2d":
+    if task.op in ("conv2d", "maps"):
         if task.pass_ != "forward":
             raise Unsupported("inference with constant weights alone")
-        serialized = model(conv2d_node(size), {"x": size.x_shape}, size.y_shape, {"weight": operands["weight"]})
+        serialized = model(convolution_node(size), {"x": size.x_shape}, size.y_shape, {"weight": operands["weight"]})
         return bound(serialized, {"x": operands["x"]}, size.y_shape, options["threads"])
     if task.op == "gemm":
         node, shape = helper.make_node("MatMul", ["a", "b"], ["y"]), (size.m, size.n)

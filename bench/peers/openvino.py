@@ -20,18 +20,30 @@ def compiled(result, parameters, threads):
     return core.compile_model(openvino.Model([result], parameters), "CPU", settings)
 
 
-def conv2d_model(size, mode, weight):
-    n, c, h, w = size.x_shape
-    x = opset13.parameter((n, h, w, c) if mode == "nhwc" else (n, c, h, w), np.float32)
-    node = opset13.transpose(x, [0, 3, 1, 2]) if mode == "nhwc" else x
-    begins, ends = ([pad[i] for pad in size.padding] for i in range(2))
-    geometry = list(size.stride), begins, ends, list(size.dilation)
+def convolution_node(size, x, weight):
+    begins, ends = map(list, zip(*size.sides, strict=True))
+    stride, dilation = list(size.each("stride")), list(size.each("dilation"))
+    if size.transposed and size.groups == 1:
+        more = {"dilations": dilation, "output_padding": list(size.each("output_padding"))}
+        constant = opset13.constant(weight)
+        return opset13.convolution_backprop_data(x, constant, stride, pads_begin=begins, pads_end=ends, **more)
+    if size.transposed:
+        raise Unsupported("transposed convolution without groups alone")
     if size.groups == 1:
-        y = opset13.convolution(node, opset13.constant(weight), *geometry)
-    else:
-        grouped = weight.reshape(size.groups, size.k // size.groups, *weight.shape[1:])
-        y = opset13.group_convolution(node, opset13.constant(grouped), *geometry)
-    return x, opset13.transpose(y, [0, 2, 3, 1]) if mode == "nhwc" else y
+        return opset13.convolution(x, opset13.constant(weight), stride, begins, ends, dilation)
+    grouped = weight.reshape(size.groups, size.k // size.groups, *weight.shape[1:])
+    return opset13.group_convolution(x, opset13.constant(grouped), stride, begins, ends, dilation)
+
+
+def in_layout(shape, mode, node):
+    """(parameter, result) of node(x) for maps of this shape (N, C, *sizes), in memory (N, *sizes, C) with "nhwc"."""
+    if mode == "nchw":
+        x = opset13.parameter(shape, np.float32)
+        return x, node(x)
+    axes = list(range(len(shape)))
+    x = opset13.parameter((shape[0], *shape[2:], shape[1]), np.float32)
+    y = node(opset13.transpose(x, [0, axes[-1], *axes[1:-1]]))
+    return x, opset13.transpose(y, [0, *axes[2:], 1])
 
 
 def runner(model, x):
@@ -52,12 +64,15 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    if task.op == "conv2d":
+    size = task.size
+    if task.op in ("conv2d", "maps"):
         if task.pass_ != "forward":
             raise Unsupported("inference with constant weights alone")
-        x, y = conv2d_model(task.size, mode, operands["weight"])
-        value = operands["x"].transpose(0, 2, 3, 1) if mode == "nhwc" else operands["x"]
-        back = (0, 3, 1, 2) if mode == "nhwc" else (0, 1, 2, 3)
+        value, weight = operands["x"], np.ascontiguousarray(operands["weight"])
+        x, y = in_layout(size.x_shape, mode, lambda x: convolution_node(size, x, weight))
+        back = tuple(range(value.ndim))
+        if mode == "nhwc":
+            value, back = np.moveaxis(value, 1, -1), (0, back[-1], *back[1:-1])
     elif task.op == "gemm":
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)

@@ -9,33 +9,40 @@ from bench.peers import Unsupported
 VERSION = torch.__version__
 
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
 def tensor(array, mode):
     result = torch.from_numpy(np.ascontiguousarray(array))
-    return result if mode == "nchw" or result.dim() != 4 else result.to(memory_format=torch.channels_last)
+    if mode == "nchw" or result.dim() not in CHANNELS_LAST:
+        return result
+    return result.to(memory_format=CHANNELS_LAST[result.dim()])
 
 
 def prepacked(size, operands, pads):
     """forward on channels-last images with weights in the blocked format oneDNN asks for."""
     x, weight = (tensor(operands[name], "channels_last") for name in ("x", "weight"))
     packed = torch.ops.mkldnn._reorder_convolution_weight(
-        weight, list(pads), list(size.stride), list(size.dilation), size.groups, list(size.x_shape)
+        weight, pads, list(size.stride), list(size.dilation), size.groups, list(size.x_shape)
     )
-    rest = list(pads), list(size.stride), list(size.dilation), size.groups, "none", [], ""
+    rest = pads, list(size.stride), list(size.dilation), size.groups, "none", [], ""
     return lambda: torch.ops.mkldnn._convolution_pointwise(x, packed, None, *rest)
 
 
-def conv2d(size, pass_, mode, operands):
-    if any(first != last for first, last in size.padding):
+def convolution(size, pass_, mode, operands):
+    """By aten::convolution, the op behind all of torch.nn.functional's."""
+    if any(first != last for first, last in size.sides):
         raise Unsupported("asymmetric padding is a copy of its own")
-    pads = tuple(first for first, _ in size.padding)
+    if mode == "channels_last" and len(size.x_shape) not in CHANNELS_LAST:
+        raise Unsupported("there is no channels-last memory of sequences")
+    pads = [first for first, _ in size.sides]
     if mode == "prepacked":
-        if pass_ != "forward":
-            raise Unsupported("weights are not constant")
         return prepacked(size, operands, pads)
+    output_pads = size.each("output_padding") if size.transposed else [0] * len(pads)
+    geometry = size.each("stride"), pads, size.each("dilation"), size.transposed, output_pads, size.groups
     held = {name: tensor(value, mode) for name, value in operands.items()}
-    geometry = size.stride, pads, size.dilation
     if pass_.startswith("forward"):
-        return lambda: functional.conv2d(held["x"], held["weight"], None, *geometry, size.groups)
+        return lambda: torch.convolution(held["x"], held["weight"], None, *geometry)
     x = held.get("x", torch.empty(0))
     weight = held.get("weight", torch.empty(0))
     if pass_ == "backward_input":
@@ -44,8 +51,7 @@ def conv2d(size, pass_, mode, operands):
     else:
         weight = tensor(np.empty(size.weight_shape, np.float32), mode)
         mask, index = (False, True, True), 1
-    bias, rest = [size.k], (*geometry, False, (0, 0), size.groups, mask)
-    return lambda: torch.ops.aten.convolution_backward(held["dy"], x, weight, bias, *rest)[index]
+    return lambda: torch.ops.aten.convolution_backward(held["dy"], x, weight, [size.k], *geometry, mask)[index]
 
 
 def pool2d(size, pass_, mode, operands):
@@ -88,8 +94,8 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    if task.op == "conv2d":
-        call = conv2d(task.size, task.pass_, mode, operands)
+    if task.op in ("conv2d", "maps"):
+        call = convolution(task.size, task.pass_, mode, operands)
     elif task.op == "gemm":
         a, b = (torch.from_numpy(operands[name]) for name in "ab")
         out = torch.empty(task.size.m, task.size.n)

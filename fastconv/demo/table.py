@@ -2,22 +2,21 @@
 
 import numpy as np
 
-from fastconv import ops, profile
+from fastconv import profile
 from fastconv.demo.digits import RandomAffine
 from fastconv.layers import LSTM, Conv2d, Dropout, Flatten, Layer, Linear
 
 
 class PackedConv2d(Layer):
-    """A convolution with its weights packed beforehand for inference; training is the layer's own."""
+    """A convolution that is frozen for inference, its weights packed at the first call; training is the layer's own."""
 
     def __init__(self, convolution):
         self.convolution = convolution
         self.input_grad = convolution.input_grad
-        self._packed = ops.conv2d_pack(convolution.weight.value, groups=convolution.groups)
+        self._frozen = convolution.freeze()
 
     def __call__(self, x):
-        layer = self.convolution
-        return ops.conv2d(x, self._packed, stride=layer.stride, padding=layer.padding, groups=layer.groups)
+        return self._frozen(x)
 
     def forward(self, x, *, training=True):
         return self.convolution.forward(x, training=training)

@@ -27,8 +27,30 @@ __all__ = [
 ]
 
 
+# By number of spatial axes, for the examples: pads in PyTorch's order, sizes, and what the pads make of them.
+_EXAMPLES = {
+    1: ("(1, 2)", (3,), (6,)),
+    2: ("(1, 2, 0, 1)", (3, 4), (4, 7)),
+    3: ("(1, 2, 0, 1, 2, 0)", (3, 4, 5), (5, 5, 8)),
+}
+
+
 class _Pad(Layer):
     mode, rank, value = "constant", 0, 0.0
+    example_value = ""
+
+    def __init_subclass__(cls, rank=None, mode="constant"):
+        """With a rank: a layer of that many spatial axes, whose text gets the example of all, under its name."""
+        if rank is None:
+            return
+        cls.rank, cls.mode = rank, mode
+        padding, sizes, padded = _EXAMPLES[rank]
+        cls.__doc__ = f"""{cls.__doc__}
+
+    >>> import numpy as np; from fastconv.layers import {cls.__name__}
+    >>> {cls.__name__}({padding}{cls.example_value})(np.zeros({(1, 1, *sizes)}, np.float32)).shape
+    {(1, 1, *padded)}
+    """
 
     def __init__(self, padding):
         name = type(self).__name__
@@ -44,171 +66,68 @@ class _Pad(Layer):
 
 
 class _ConstantPad(_Pad):
+    example_value = ", 0.5"
+
     def __init__(self, padding, value):
         super().__init__(padding)
         self.value = number(type(self).__name__, "value", value)
 
 
-class ConstantPad1d(_ConstantPad):
-    """Adds a border of `value` to sequences (N, C, L).
-
-    >>> import numpy as np; from fastconv.layers import ConstantPad1d
-    >>> ConstantPad1d((1, 2), 0.5)(np.zeros((1, 1, 3), np.float32)).shape
-    (1, 1, 6)
-    """
-
-    rank = 1
+class ConstantPad1d(_ConstantPad, rank=1):
+    """Adds a border of `value` to sequences (N, C, L)."""
 
 
-class ConstantPad2d(_ConstantPad):
-    """Adds a border of `value` to images (N, C, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ConstantPad2d
-    >>> ConstantPad2d((1, 2, 0, 1), 0.5)(np.zeros((1, 1, 3, 4), np.float32)).shape
-    (1, 1, 4, 7)
-    """
-
-    rank = 2
+class ConstantPad2d(_ConstantPad, rank=2):
+    """Adds a border of `value` to images (N, C, H, W)."""
 
 
-class ConstantPad3d(_ConstantPad):
-    """Adds a border of `value` to volumes (N, C, D, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ConstantPad3d
-    >>> ConstantPad3d((1, 2, 0, 1, 2, 0), 0.5)(np.zeros((1, 1, 3, 4, 5), np.float32)).shape
-    (1, 1, 5, 5, 8)
-    """
-
-    rank = 3
+class ConstantPad3d(_ConstantPad, rank=3):
+    """Adds a border of `value` to volumes (N, C, D, H, W)."""
 
 
-class ZeroPad1d(_Pad):
-    """Adds a border of zeros to sequences (N, C, L).
-
-    >>> import numpy as np; from fastconv.layers import ZeroPad1d
-    >>> ZeroPad1d((1, 2))(np.zeros((1, 1, 3), np.float32)).shape
-    (1, 1, 6)
-    """
-
-    rank = 1
+class ZeroPad1d(_Pad, rank=1):
+    """Adds a border of zeros to sequences (N, C, L)."""
 
 
-class ZeroPad2d(_Pad):
-    """Adds a border of zeros to images (N, C, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ZeroPad2d
-    >>> ZeroPad2d((1, 2, 0, 1))(np.zeros((1, 1, 3, 4), np.float32)).shape
-    (1, 1, 4, 7)
-    """
-
-    rank = 2
+class ZeroPad2d(_Pad, rank=2):
+    """Adds a border of zeros to images (N, C, H, W)."""
 
 
-class ZeroPad3d(_Pad):
-    """Adds a border of zeros to volumes (N, C, D, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ZeroPad3d
-    >>> ZeroPad3d((1, 2, 0, 1, 2, 0))(np.zeros((1, 1, 3, 4, 5), np.float32)).shape
-    (1, 1, 5, 5, 8)
-    """
-
-    rank = 3
+class ZeroPad3d(_Pad, rank=3):
+    """Adds a border of zeros to volumes (N, C, D, H, W)."""
 
 
-class ReflectionPad1d(_Pad):
-    """Mirrors sequences (N, C, L) at their ends, which are not repeated: pads < size.
-
-    >>> import numpy as np; from fastconv.layers import ReflectionPad1d
-    >>> ReflectionPad1d((1, 2))(np.zeros((1, 1, 3), np.float32)).shape
-    (1, 1, 6)
-    """
-
-    mode, rank = "reflect", 1
+class ReflectionPad1d(_Pad, rank=1, mode="reflect"):
+    """Mirrors sequences (N, C, L) at their ends, which are not repeated: pads < size."""
 
 
-class ReflectionPad2d(_Pad):
-    """Mirrors images (N, C, H, W) at their ends, which are not repeated: pads < size.
-
-    >>> import numpy as np; from fastconv.layers import ReflectionPad2d
-    >>> ReflectionPad2d((1, 2, 0, 1))(np.zeros((1, 1, 3, 4), np.float32)).shape
-    (1, 1, 4, 7)
-    """
-
-    mode, rank = "reflect", 2
+class ReflectionPad2d(_Pad, rank=2, mode="reflect"):
+    """Mirrors images (N, C, H, W) at their ends, which are not repeated: pads < size."""
 
 
-class ReflectionPad3d(_Pad):
-    """Mirrors volumes (N, C, D, H, W) at their ends, which are not repeated: pads < size.
-
-    >>> import numpy as np; from fastconv.layers import ReflectionPad3d
-    >>> ReflectionPad3d((1, 2, 0, 1, 2, 0))(np.zeros((1, 1, 3, 4, 5), np.float32)).shape
-    (1, 1, 5, 5, 8)
-    """
-
-    mode, rank = "reflect", 3
+class ReflectionPad3d(_Pad, rank=3, mode="reflect"):
+    """Mirrors volumes (N, C, D, H, W) at their ends, which are not repeated: pads < size."""
 
 
-class ReplicationPad1d(_Pad):
-    """Repeats the first and last elements of sequences (N, C, L).
-
-    >>> import numpy as np; from fastconv.layers import ReplicationPad1d
-    >>> ReplicationPad1d((1, 2))(np.zeros((1, 1, 3), np.float32)).shape
-    (1, 1, 6)
-    """
-
-    mode, rank = "replicate", 1
+class ReplicationPad1d(_Pad, rank=1, mode="replicate"):
+    """Repeats the first and last elements of sequences (N, C, L)."""
 
 
-class ReplicationPad2d(_Pad):
-    """Repeats the first and last elements of images (N, C, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ReplicationPad2d
-    >>> ReplicationPad2d((1, 2, 0, 1))(np.zeros((1, 1, 3, 4), np.float32)).shape
-    (1, 1, 4, 7)
-    """
-
-    mode, rank = "replicate", 2
+class ReplicationPad2d(_Pad, rank=2, mode="replicate"):
+    """Repeats the first and last elements of images (N, C, H, W)."""
 
 
-class ReplicationPad3d(_Pad):
-    """Repeats the first and last elements of volumes (N, C, D, H, W).
-
-    >>> import numpy as np; from fastconv.layers import ReplicationPad3d
-    >>> ReplicationPad3d((1, 2, 0, 1, 2, 0))(np.zeros((1, 1, 3, 4, 5), np.float32)).shape
-    (1, 1, 5, 5, 8)
-    """
-
-    mode, rank = "replicate", 3
+class ReplicationPad3d(_Pad, rank=3, mode="replicate"):
+    """Repeats the first and last elements of volumes (N, C, D, H, W)."""
 
 
-class CircularPad1d(_Pad):
-    """Continues sequences (N, C, L) from their other end: pads <= size.
-
-    >>> import numpy as np; from fastconv.layers import CircularPad1d
-    >>> CircularPad1d((1, 2))(np.zeros((1, 1, 3), np.float32)).shape
-    (1, 1, 6)
-    """
-
-    mode, rank = "circular", 1
+class CircularPad1d(_Pad, rank=1, mode="circular"):
+    """Continues sequences (N, C, L) from their other end: pads <= size."""
 
 
-class CircularPad2d(_Pad):
-    """Continues images (N, C, H, W) from their other end: pads <= size.
-
-    >>> import numpy as np; from fastconv.layers import CircularPad2d
-    >>> CircularPad2d((1, 2, 0, 1))(np.zeros((1, 1, 3, 4), np.float32)).shape
-    (1, 1, 4, 7)
-    """
-
-    mode, rank = "circular", 2
+class CircularPad2d(_Pad, rank=2, mode="circular"):
+    """Continues images (N, C, H, W) from their other end: pads <= size."""
 
 
-class CircularPad3d(_Pad):
-    """Continues volumes (N, C, D, H, W) from their other end: pads <= size.
-
-    >>> import numpy as np; from fastconv.layers import CircularPad3d
-    >>> CircularPad3d((1, 2, 0, 1, 2, 0))(np.zeros((1, 1, 3, 4, 5), np.float32)).shape
-    (1, 1, 5, 5, 8)
-    """
-
-    mode, rank = "circular", 3
+class CircularPad3d(_Pad, rank=3, mode="circular"):
+    """Continues volumes (N, C, D, H, W) from their other end: pads <= size."""

@@ -17,7 +17,7 @@ cdef void *buffer(object array, str name, tuple shape, bint writable, char code,
     try:
         if view.format == NULL or view.format[0] != code or view.format[1] != 0 or view.itemsize != 4:
             raise TypeError(f"{name}: the buffer must hold native {dtype}")
-        if <uintptr_t>view.buf & 3:
+        if view.len and <uintptr_t>view.buf & 3:  # to NumPy an empty array is aligned wherever it lies
             raise ValueError(f"{name}: the buffer must be aligned to 4 bytes")
         if view.ndim != len(shape):
             raise ValueError(f"{name}: expected shape {shape}, got {view.ndim} dimensions")

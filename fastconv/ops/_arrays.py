@@ -30,12 +30,17 @@ def contiguous(value):
     return np.array(value, order="C", copy=True)
 
 
-def shaped(function, name, value, shape):
-    """A float32 array of exactly this shape, contiguous."""
+def of_shape(function, name, value, shape):
+    """A float32 array of exactly this shape."""
     array(function, name, value)
     if value.shape != shape:
         raise ValueError(f"{function}: {name} has shape {value.shape}: must be {shape}")
-    return contiguous(value)
+    return value
+
+
+def shaped(function, name, value, shape):
+    """A float32 array of exactly this shape, contiguous."""
+    return contiguous(of_shape(function, name, value, shape))
 
 
 def channels_last(x):
@@ -81,6 +86,11 @@ def nhwc(x):
     return target
 
 
+def map_of_shape(function, name, value, shape):
+    """The memory, channels last, of an array that must have exactly this shape (N, C, *sizes)."""
+    return nhwc(of_shape(function, name, value, shape))
+
+
 def empty_images(batch, channels, *sizes):
     """An uninitialised (N, C, H, W) array on (N, H, W, C) memory, and that memory; sizes: the spatial ones."""
     memory = empty((batch, *sizes, channels))
@@ -120,9 +130,7 @@ def flat(x):
 
 def like(function, name, value, reference):
     """`value`, of the shape of `reference` and in its memory order (both dense)."""
-    array(function, name, value)
-    if value.shape != reference.shape:
-        raise ValueError(f"{function}: {name} has shape {value.shape}: must be {reference.shape}")
+    of_shape(function, name, value, reference.shape)
     if value.flags.aligned and value.strides == reference.strides:
         return value
     copy = np.empty_like(reference)
@@ -132,9 +140,7 @@ def like(function, name, value, reference):
 
 def check_out(function, out, shape):
     """Refuse an `out` that is not a writeable float32 array of exactly this shape."""
-    array(function, "out", out)
-    if out.shape != shape:
-        raise ValueError(f"{function}: out has shape {out.shape}: must be {shape}")
+    of_shape(function, "out", out, shape)
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only: must be writeable")
 

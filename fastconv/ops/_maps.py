@@ -16,7 +16,7 @@ output to its input.
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty_images, image_target, nhwc, shaped, sizes
+from fastconv.ops._arrays import array, contiguous, empty_images, image_target, map_of_shape, nhwc, shaped, sizes
 from fastconv.ops._map_geometry import convolution, transposed, volume
 from fastconv.ops.convolution import _cached_plan
 from fastconv.runtime import context
@@ -253,10 +253,7 @@ def _operands(function, rank, **arrays):
 
 def _of_shape(function, name, value, shape):
     """The memory of a map that must have this shape."""
-    array(function, name, value, len(shape))
-    if value.shape != shape:
-        raise ValueError(f"{function}: {name} has shape {value.shape}: must be {shape}")
-    return _memory(value)
+    return volume(map_of_shape(function, name, value, shape))
 
 
 def _returned(y, out):

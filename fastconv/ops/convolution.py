@@ -12,6 +12,7 @@ from fastconv.ops._arrays import (
     hashable,
     image_target,
     integer,
+    map_of_shape,
     nhwc,
     pair,
     shaped,
@@ -181,9 +182,9 @@ def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     weight = contiguous(array(function, "weight", weight, 4))
     x_shape = sizes(function, "x_shape", x_shape, 4)
     plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
-    _check_dy(function, dy, plan)
+    gradient = _gradient(function, dy, plan)
     dx, memory = empty_images(*x_shape)
-    plan.backward_input(nhwc(dy), weight, memory, context())
+    plan.backward_input(gradient, weight, memory, context())
     return dx
 
 
@@ -203,14 +204,14 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     array(function, "x", x, 4)
     weight_shape = sizes(function, "weight_shape", weight_shape, 4)
     plan = _cached_plan(function, x.shape, weight_shape, stride, padding, dilation, groups, None, algorithm)
-    _check_dy(function, dy, plan)
+    gradient = _gradient(function, dy, plan)
     dweight = np.empty(weight_shape, np.float32)
     dbias = np.empty(weight_shape[0], np.float32)
-    plan.backward_weight(nhwc(dy), nhwc(x), dweight, dbias, context())
+    plan.backward_weight(gradient, nhwc(x), dweight, dbias, context())
     return dweight, dbias
 
 
-def _check_dy(function, dy, plan):
+def _gradient(function, dy, plan):
+    """The (N, P, Q, K) memory of dy, of the shape of y."""
     batch, height, width, channels = plan.y_shape
-    if dy.shape != (batch, channels, height, width):
-        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {(batch, channels, height, width)}")
+    return map_of_shape(function, "dy", dy, (batch, channels, height, width))

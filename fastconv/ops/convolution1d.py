@@ -37,8 +37,7 @@ def conv1d(
     >>> ops.conv1d(np.ones((1, 2, 5), np.float32), np.ones((1, 2, 3), np.float32), padding=1).tolist()
     [[[4.0, 6.0, 6.0, 6.0, 4.0]]]
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_forward("conv1d", 1, x, weight, bias, residual, *geometry, activation, algorithm, out)
+    return _maps.run_forward("conv1d", 1, **locals())
 
 
 def conv1d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -51,8 +50,7 @@ def conv1d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     >>> ops.conv1d_backward_input(dy, weight, (1, 2, 5), padding=1)[0, 0].tolist()
     [2.0, 3.0, 3.0, 3.0, 2.0]
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_backward_input("conv1d_backward_input", 1, dy, weight, x_shape, *geometry, algorithm)
+    return _maps.run_backward_input("conv1d_backward_input", 1, **locals())
 
 
 def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -66,5 +64,4 @@ def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     >>> dweight.tolist(), float(dbias[0])
     ([[[4.0, 5.0, 4.0], [4.0, 5.0, 4.0]]], 5.0)
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_backward_weight("conv1d_backward_weight", 1, dy, x, weight_shape, *geometry, algorithm)
+    return _maps.run_backward_weight("conv1d_backward_weight", 1, **locals())

@@ -41,8 +41,7 @@ def conv3d(
     >>> y.shape, float(y[0, 0, 0, 0, 0]), float(y[0, 0, 1, 1, 1])
     ((1, 3, 4, 5, 6), 16.0, 54.0)
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_forward("conv3d", 3, x, weight, bias, residual, *geometry, activation, algorithm, out)
+    return _maps.run_forward("conv3d", 3, **locals())
 
 
 def conv3d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -56,8 +55,7 @@ def conv3d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     >>> float(ops.conv3d_backward_input(dy, weight, (1, 2, 4, 5, 6), padding=1)[0, 0, 1, 1, 1])
     81.0
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_backward_input("conv3d_backward_input", 3, dy, weight, x_shape, *geometry, algorithm)
+    return _maps.run_backward_input("conv3d_backward_input", 3, **locals())
 
 
 def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -72,5 +70,4 @@ def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     >>> dweight.shape, float(dweight[0, 0, 0, 0, 0]), float(dbias[0])
     ((3, 2, 3, 3, 3), 24.0, 24.0)
     """
-    geometry = stride, padding, dilation, groups
-    return _maps.run_backward_weight("conv3d_backward_weight", 3, dy, x, weight_shape, *geometry, algorithm)
+    return _maps.run_backward_weight("conv3d_backward_weight", 3, **locals())

@@ -7,7 +7,7 @@ x is (N, C, H, W) in any memory order, or (N, C); statistics, weight and bias ar
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty, empty_images, nhwc, number, shaped
+from fastconv.ops._arrays import array, contiguous, empty, empty_images, nhwc, number, of_shape, shaped
 from fastconv.runtime import context
 
 __all__ = ["batch_norm", "batch_norm_training", "batch_norm_backward"]
@@ -114,10 +114,7 @@ def batch_norm_backward(dy, x, mean, var, weight=None, *, eps=1e-5):
     """
     function = "batch_norm_backward"
     rows = _rows(function, "x", x)
-    array(function, "dy", dy)
-    if dy.shape != x.shape:
-        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {x.shape}, that of x")
-    gradient = _rows(function, "dy", dy)
+    gradient = _rows(function, "dy", of_shape(function, "dy", dy, x.shape))
     channels = rows.shape[1]
     mean = shaped(function, "mean", mean, (channels,))
     var = shaped(function, "var", var, (channels,))

@@ -14,7 +14,7 @@ fit.
 import math
 
 from fastconv import _native
-from fastconv.ops._arrays import array, empty_images, nhwc, number, pads, sizes
+from fastconv.ops._arrays import array, empty_images, map_of_shape, nhwc, number, pads, sizes
 from fastconv.ops._map_geometry import lift, volume
 from fastconv.runtime import context
 
@@ -70,8 +70,7 @@ def pad_backward(dy, x_shape, *, padding, mode="constant"):
     array(function, "dy", dy)
     x_shape = sizes(function, "x_shape", x_shape, dy.ndim)
     sides, shape = _geometry(function, x_shape, padding, mode)
-    if dy.shape != shape:
-        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {shape}")
+    gradient = map_of_shape(function, "dy", dy, shape)
     dx, memory = empty_images(*x_shape)
-    _native.pad_backward(volume(nhwc(dy)), volume(memory), sides, mode, context())
+    _native.pad_backward(volume(gradient), volume(memory), sides, mode, context())
     return dx

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, empty_images, integer, nhwc, pads, pair
+from fastconv.ops._arrays import array, empty_images, map_of_shape, nhwc, pads, pair, sizes
 from fastconv.runtime import context
 
 __all__ = [
@@ -40,21 +40,6 @@ def _plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode, 
     taps = pair(function, "dilation", dilation, 1)
     flags = bool(ceil_mode), bool(count_include_pad)
     return _cached_plan(function, x_shape, kernel, steps, pads(function, padding), taps, *flags)
-
-
-def _shape(function, x_shape):
-    """x_shape as four ints."""
-    if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
-        raise ValueError(f"{function}: x_shape={x_shape!r}: must be (N, C, H, W)")
-    return tuple(integer(function, "x_shape", size, 0) for size in x_shape)
-
-
-def _gradient(function, dy, shape):
-    """The (N, H, W, C) memory of dy, of the shape of y."""
-    array(function, "dy", dy)
-    if dy.shape != shape:
-        raise ValueError(f"{function}: dy has shape {dy.shape}: must be {shape}")
-    return nhwc(dy)
 
 
 def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
@@ -89,8 +74,9 @@ def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, paddi
     [[[[0.0, 0.0], [0.0, 3.0]]]]
     """
     function = "max_pool2d_backward"
-    plan = _plan(function, _shape(function, x_shape), kernel_size, stride, padding, dilation, ceil_mode)
-    gradient = _gradient(function, dy, plan.y_shape)
+    x_shape = sizes(function, "x_shape", x_shape, 4)
+    plan = _plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int32:
         kind = indices.dtype if isinstance(indices, np.ndarray) else type(indices).__name__
         raise TypeError(f"{function}: indices is {kind}: must be a NumPy array of int32, as max_pool2d returns it")
@@ -100,7 +86,7 @@ def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, paddi
     chosen = nhwc(indices.view(np.float32)).view(np.int32)
     if not plan.indices_ok(chosen, context()):
         raise ValueError(f"{function}: indices: every index must be a position h * W + w in its own window")
-    dx, memory = empty_images(*_shape(function, x_shape))
+    dx, memory = empty_images(*x_shape)
     plan.max_backward(gradient, chosen, memory, context())
     return dx
 
@@ -132,9 +118,9 @@ def avg_pool2d_backward(dy, x_shape, kernel_size, *, stride=None, padding=0, cei
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     function = "avg_pool2d_backward"
-    shape = _shape(function, x_shape)
+    shape = sizes(function, "x_shape", x_shape, 4)
     plan = _plan(function, shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad)
-    gradient = _gradient(function, dy, plan.y_shape)
+    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
     dx, memory = empty_images(*shape)
     plan.avg_backward(gradient, memory, context())
     return dx
@@ -162,9 +148,9 @@ def global_avg_pool2d_backward(dy, x_shape):
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     function = "global_avg_pool2d_backward"
-    shape = _shape(function, x_shape)
+    shape = sizes(function, "x_shape", x_shape, 4)
     plan = _plan(function, shape, _plane(function, shape), None, 0, 1, False)
-    gradient = _gradient(function, dy, plan.y_shape)
+    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
     dx, memory = empty_images(*shape)
     plan.avg_backward(gradient, memory, context())
     return dx

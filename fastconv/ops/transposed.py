@@ -1,11 +1,15 @@
 """Transposed convolution of 1-D, 2-D and 3-D maps, forward and backward: the input gradient of a convolution.
 
-Each element of x adds weight, scaled, to the elements of y that a convolution with this geometry would read for it:
-    y[n, k, i*stride + r*dilation - before] = activation(bias[k] + sum over c, r of x[n, c, i] * weight[c, k, r])
-along each spatial axis. Sizes: (size - 1) * stride + dilation * (kernel - 1) + 1 + output_padding - before - after.
+Each element of x adds weight, scaled, to the elements of y that a convolution with this geometry would read for it.
+Along each spatial axis, with p = i*stride + r*dilation - before:
+    y[n, k, p] = activation(bias[k] + sum over c and all i, r that give p of x[n, c, i] * weight[c, k, r])
+    dx[n, c, i] = sum over k, r of dy[n, k, p] * weight[c, k, r], the convolution of dy with weight
+    dweight[c, k, r] = sum over n, i of x[n, c, i] * dy[n, k, p], dbias[k] = sum over n, p of dy[n, k, p]
+Gradients are those without activation. Sizes of y: (size - 1) * stride + dilation * (kernel - 1) + 1 + output_padding -
+before - after.
 
 x is (N, C, *sizes) in any memory order, weight (C, K / groups, *kernel), as in PyTorch; results lie in (N, *sizes, K)
-memory. Geometry, for every op:
+memory. Arguments of every op:
     stride, dilation    an int or one an axis
     padding             an int, one an axis, (before, after) an axis, "same" (stride 1: as of a convolution) or "valid".
                         It takes elements away from y
@@ -13,6 +17,7 @@ memory. Geometry, for every op:
                         so that sizes which a convolution's stride has rounded down can be had again
     activation          None, a name ("relu") or (name, parameter), applied before y is stored
     algorithm           one of those of `conv2d`
+    out                 an array to write y to
 TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
@@ -47,61 +52,33 @@ def conv_transpose1d(
 ):
     """1-D transposed convolution: x (N, C, L), weight (C, K / groups, S), bias (K,) -> y (N, K, P).
 
-    For the formula, the geometry and errors see the module's text. out: an array to write y to.
+    Formulas, arguments and errors: see `help(ops.transposed)`.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, weight = np.ones((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)
     >>> ops.conv_transpose1d(x, weight, stride=2).tolist()
     [[[1.0, 1.0, 2.0, 1.0, 2.0, 1.0, 1.0]]]
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed("conv_transpose1d", 1, x, weight, bias, *geometry, activation, algorithm, out)
+    return _maps.run_transposed("conv_transpose1d", 1, **locals())
 
 
 def conv_transpose1d_backward_input(
-    dy,
-    weight,
-    x_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
-    """The gradient of `conv_transpose1d` (without activation) in x: dy (N, K, P), weight -> dx x_shape (N, C, L).
-
-    It is the convolution of dy with weight: dx[n, c, i] = sum over k, r of dy[n, k, i*stride + r*dilation - before] *
-    weight[c, k, r] along each axis.
+    """The gradient of `conv_transpose1d` in x: dy (N, K, P), weight -> dx x_shape (N, C, L).
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, weight = np.ones((1, 1, 7), np.float32), np.ones((1, 1, 3), np.float32)
     >>> ops.conv_transpose1d_backward_input(dy, weight, (1, 1, 3), stride=2).tolist()
     [[[3.0, 3.0, 3.0]]]
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_input(
-        "conv_transpose1d_backward_input", 1, dy, weight, x_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_input("conv_transpose1d_backward_input", 1, **locals())
 
 
 def conv_transpose1d_backward_weight(
-    dy,
-    x,
-    weight_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
     """The gradients of `conv_transpose1d` in weight and bias: dy (N, K, P), x (N, C, L) -> dweight, dbias (K,).
-
-    dweight[c, k, r] = sum over n, i of x[n, c, i] * dy[n, k, i*stride + r*dilation - before] along each axis; dbias
-    sums dy.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 1, 7), np.float32), np.ones((1, 1, 3), np.float32)
@@ -109,10 +86,7 @@ def conv_transpose1d_backward_weight(
     >>> dweight.tolist(), float(dbias[0])
     ([[[3.0, 3.0, 3.0]]], 7.0)
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_weight(
-        "conv_transpose1d_backward_weight", 1, dy, x, weight_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_weight("conv_transpose1d_backward_weight", 1, **locals())
 
 
 def conv_transpose2d(
@@ -131,7 +105,7 @@ def conv_transpose2d(
 ):
     """2-D transposed convolution: x (N, C, H, W), weight (C, K / groups, R, S), bias (K,) -> y (N, K, P, Q).
 
-    For the formula, the geometry and errors see the module's text. out: an array to write y to.
+    Formulas, arguments and errors: see `help(ops.transposed)`.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, weight = np.ones((1, 3, 4, 5), np.float32), np.ones((3, 2, 2, 2), np.float32)
@@ -139,54 +113,26 @@ def conv_transpose2d(
     >>> y.shape, float(y[0, 0, 0, 0])
     ((1, 2, 8, 10), 3.0)
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed("conv_transpose2d", 2, x, weight, bias, *geometry, activation, algorithm, out)
+    return _maps.run_transposed("conv_transpose2d", 2, **locals())
 
 
 def conv_transpose2d_backward_input(
-    dy,
-    weight,
-    x_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
-    """The gradient of `conv_transpose2d` (without activation) in x: dy (N, K, P, Q), weight -> dx x_shape (N, C, H, W).
-
-    It is the convolution of dy with weight: dx[n, c, i] = sum over k, r of dy[n, k, i*stride + r*dilation - before] *
-    weight[c, k, r] along each axis.
+    """The gradient of `conv_transpose2d` in x: dy (N, K, P, Q), weight -> dx x_shape (N, C, H, W).
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, weight = np.ones((1, 2, 8, 10), np.float32), np.ones((3, 2, 2, 2), np.float32)
     >>> float(ops.conv_transpose2d_backward_input(dy, weight, (1, 3, 4, 5), stride=2)[0, 0, 0, 0])
     8.0
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_input(
-        "conv_transpose2d_backward_input", 2, dy, weight, x_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_input("conv_transpose2d_backward_input", 2, **locals())
 
 
 def conv_transpose2d_backward_weight(
-    dy,
-    x,
-    weight_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
     """The gradients of `conv_transpose2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
-
-    dweight[c, k, r] = sum over n, i of x[n, c, i] * dy[n, k, i*stride + r*dilation - before] along each axis; dbias
-    sums dy.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 2, 8, 10), np.float32), np.ones((1, 3, 4, 5), np.float32)
@@ -194,10 +140,7 @@ def conv_transpose2d_backward_weight(
     >>> float(dweight[0, 0, 0, 0]), float(dbias[0])
     (20.0, 80.0)
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_weight(
-        "conv_transpose2d_backward_weight", 2, dy, x, weight_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_weight("conv_transpose2d_backward_weight", 2, **locals())
 
 
 def conv_transpose3d(
@@ -216,7 +159,7 @@ def conv_transpose3d(
 ):
     """3-D transposed convolution: x (N, C, D, H, W), weight (C, K / groups, T, R, S), bias (K,) -> y (N, K, O, P, Q).
 
-    For the formula, the geometry and errors see the module's text. out: an array to write y to.
+    Formulas, arguments and errors: see `help(ops.transposed)`.
 
     >>> import numpy as np; from fastconv import ops
     >>> x, weight = np.ones((1, 3, 2, 4, 5), np.float32), np.ones((3, 2, 2, 2, 2), np.float32)
@@ -224,54 +167,26 @@ def conv_transpose3d(
     >>> y.shape, float(y[0, 0, 0, 0, 0])
     ((1, 2, 4, 8, 10), 3.0)
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed("conv_transpose3d", 3, x, weight, bias, *geometry, activation, algorithm, out)
+    return _maps.run_transposed("conv_transpose3d", 3, **locals())
 
 
 def conv_transpose3d_backward_input(
-    dy,
-    weight,
-    x_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
-    """The gradient of `conv_transpose3d` (without activation) in x: dy (N, K, O, P, Q), weight -> dx x_shape.
-
-    It is the convolution of dy with weight: dx[n, c, i] = sum over k, r of dy[n, k, i*stride + r*dilation - before] *
-    weight[c, k, r] along each axis.
+    """The gradient of `conv_transpose3d` in x: dy (N, K, O, P, Q), weight -> dx x_shape.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, weight = np.ones((1, 2, 4, 8, 10), np.float32), np.ones((3, 2, 2, 2, 2), np.float32)
     >>> float(ops.conv_transpose3d_backward_input(dy, weight, (1, 3, 2, 4, 5), stride=2)[0, 0, 0, 0, 0])
     16.0
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_input(
-        "conv_transpose3d_backward_input", 3, dy, weight, x_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_input("conv_transpose3d_backward_input", 3, **locals())
 
 
 def conv_transpose3d_backward_weight(
-    dy,
-    x,
-    weight_shape,
-    *,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    dilation=1,
-    groups=1,
-    algorithm="auto",
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
 ):
     """The gradients of `conv_transpose3d` in weight and bias: dy as y, x (N, C, D, H, W) -> dweight, dbias (K,).
-
-    dweight[c, k, r] = sum over n, i of x[n, c, i] * dy[n, k, i*stride + r*dilation - before] along each axis; dbias
-    sums dy.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 2, 4, 8, 10), np.float32), np.ones((1, 3, 2, 4, 5), np.float32)
@@ -279,7 +194,4 @@ def conv_transpose3d_backward_weight(
     >>> float(dweight[0, 0, 0, 0, 0]), float(dbias[0])
     (40.0, 320.0)
     """
-    geometry = stride, padding, output_padding, dilation, groups
-    return _maps.run_transposed_backward_weight(
-        "conv_transpose3d_backward_weight", 3, dy, x, weight_shape, *geometry, algorithm
-    )
+    return _maps.run_transposed_backward_weight("conv_transpose3d_backward_weight", 3, **locals())
