@@ -16,6 +16,7 @@ static int64_t scratch_bytes(const weight_task *t) {
 }
 
 int64_t conv2d_direct_weight_bytes(const fc_conv2d *c, const fc_context *ctx) {
+    if (conv2d_uses_windows(c)) return conv2d_weight_windows_bytes(c, ctx);
     const weight_task t = {.conv = c, .ctx = ctx, .blocks = conv2d_weight_blocks(c, ctx)};
     return ctx->num_threads * scratch_bytes(&t);
 }
@@ -183,6 +184,10 @@ void conv2d_reduce_bias(const fc_conv2d *c, const float *dy, float *dbias, const
 
 void conv2d_direct_backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
                                    void *workspace, const fc_context *ctx) {
+    if (conv2d_uses_windows(c)) {
+        conv2d_weight_windows(c, dy, x, dweight, dbias, workspace, ctx);
+        return;
+    }
     weight_task t = {.conv = c, .ctx = ctx, .blocks = conv2d_weight_blocks(c, ctx), .dy = dy, .x = x,
                      .dweight = dweight, .scratch = workspace};
     t.scratch_bytes = scratch_bytes(&t);

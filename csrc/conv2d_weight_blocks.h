@@ -98,6 +98,12 @@ weight_stream conv2d_weight_stream_x(const weight_task *task, const weight_chunk
 weight_stream conv2d_weight_stream_dy(const weight_task *task, const weight_chunk *chunk, const weight_block *block);
 void conv2d_weight_prefetch(weight_stream *stream, int64_t pieces);
 
+/* ---- conv2d_weight_windows.c: few input channels, whole kernel rows at a time. */
+bool conv2d_uses_windows(const fc_conv2d *conv);
+int64_t conv2d_weight_windows_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void conv2d_weight_windows(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
+                           void *workspace, const fc_context *ctx);
+
 static inline int64_t weight_stream_pieces(const weight_stream *s) { return s->images * s->lines * s->columns; }
 
 #endif

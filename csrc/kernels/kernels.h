@@ -43,6 +43,19 @@ typedef struct fc_outer {
     bool accumulate;            /* add to y, else write it */
 } fc_outer;
 
+/* A reduction over runs of pixels as fc_outer's, whose rows are values of up to FC_WINDOW_LINES lines:
+ * y[l * y_line + i * y_stride + j] += sum over runs t and steps d of x[t][l * x_line + i + d * x_step] * w[t][j + d * w_step].
+ * Whole vectors of w are read, and of y read and written. */
+enum { FC_WINDOW_LINES = 3 };
+typedef struct fc_window {
+    int64_t runs;
+    const struct fc_run *run;
+    int64_t x_offset, w_offset; /* elements added to every run's pointers */
+    int64_t x_step, w_step, x_line;
+    float *y;
+    int64_t y_stride, y_line;
+} fc_window;
+
 /* Vectors of pixels times single weights: y[o][x[v] - origin + lane] = bias[o] + sum over depth d of
  * x[v][at[d] + lane] * w[d * w_step + o]. */
 typedef struct fc_plane_tile {
@@ -171,6 +184,8 @@ struct fc_kernels {
     int tile_columns; /* the widest: two vectors */
     int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
     int panel_rows;   /* the least that is whole tiles and whole vectors */
+    int window_values[2];              /* the most rows, of all lines, in a window_tile of one and of two vectors */
+    const struct fc_kernels *narrow;   /* for columns that fill half a vector; or these kernels themselves */
 #define FC_KERNEL(name, signature) void(*name) signature;
 #include "kernels.def"
 #undef FC_KERNEL
