@@ -44,16 +44,19 @@ typedef struct fc_outer {
 } fc_outer;
 
 /* A reduction over runs of pixels as fc_outer's, whose rows are values of up to FC_WINDOW_LINES lines:
- * y[l * y_line + i * y_stride + j] += sum over runs t and steps d of x[t][l * x_line + i + d * x_step] * w[t][j + d * w_step].
- * Whole vectors of w are read, and of y read and written. */
+ * y[l * y_line + i * y_stride + j] += sum over runs t and steps d of
+ * x[t][l * x_line + i + d * x_step] * w[t][j + d * w_step], and sums[j] += those of w alone.
+ * Whole vectors of w are read, and of y and sums read and written. */
 enum { FC_WINDOW_LINES = 3 };
 typedef struct fc_window {
     int64_t runs;
     const struct fc_run *run;
     int64_t x_offset, w_offset; /* elements added to every run's pointers */
     int64_t x_step, w_step, x_line;
-    float *y;
+    float *y, *sums; /* sums: NULL, or lines * values is less than window_values */
     int64_t y_stride, y_line;
+    const float *ahead; /* fetched into L2 meanwhile: so many cache lines a run */
+    int64_t ahead_lines;
 } fc_window;
 
 /* Vectors of pixels times single weights: y[o][x[v] - origin + lane] = bias[o] + sum over depth d of
