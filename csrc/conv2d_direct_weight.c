@@ -3,7 +3,7 @@
  * dweight is cut into blocks whose sums stay in L2, pixels into chunks whose operands do (conv2d_weight_blocks.c). A
  * block is summed over the chunks in order, by one thread, and then written once. A tile is input channels times output
  * channels of one tap, both contiguous in NHWC; where many tiles use them, both are first packed into panels of a
- * tile's width (conv2d_weight_operands.c).
+ * tile's width (conv2d_weight_operands.c). Where channels are few that is another file's: conv2d_weight_windows.c.
  */
 #include "conv2d_weight_blocks.h"
 
@@ -52,26 +52,6 @@ static void store_part(const weight_task *t, const weight_block *block, const we
                                          dweight + k * depth * taps, taps);
 }
 
-/* The sums of a block of merged taps, straight: [s][c][r][k], swapped: [k][r][s][c]. */
-static void store_merged(const weight_task *t, const weight_block *block) {
-    const fc_conv2d *c = t->conv;
-    const int64_t depth = conv2d_in_depth(c), rows = c->kernel_height, columns = c->kernel_width;
-    const weight_part part = {0, depth, block->out_begin, block->out_end - block->out_begin, block->y};
-    float *dweight = dweight_at(t, block->group, &part);
-    if (t->blocks.swapped) {
-        for (int64_t k = 0; k < part.out_count; k++)
-            t->ctx->kernels->transpose_block(rows * columns, depth, part.sums + k * block->row_stride, depth,
-                                             dweight + k * depth * rows * columns, rows * columns);
-        return;
-    }
-    for (int64_t k = 0; k < part.out_count; k++)
-        for (int64_t i = 0; i < depth; i++)
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t s = 0; s < columns; s++)
-                    dweight[((k * depth + i) * rows + r) * columns + s] =
-                        part.sums[((s * depth + i) * rows + r) * part.out_count + k];
-}
-
 /* The products of one chunk, added to the block's sums. Taps inside: their operands are those of the tap before. With
  * same_runs, the scratch holds the runs already: those of another block's only chunk. */
 static void multiply_chunk(const weight_task *t, const weight_chunk *k, const weight_block *block,
@@ -81,12 +61,12 @@ static void multiply_chunk(const weight_task *t, const weight_chunk *k, const we
     const weight_operand x = conv2d_weight_pack_x(t, k, block, s->x_panels);
     const weight_operand dy = conv2d_weight_pack_dy(t, k, block, s->dy_panels);
     const weight_operand *row_operand = b->swapped ? &dy : &x, *column_operand = b->swapped ? &x : &dy;
-    const int64_t taps = weight_taps(t->conv, b), in = block->in_end - block->in_begin;
+    const int64_t taps = conv2d_taps(t->conv), in = block->in_end - block->in_begin;
     const int64_t out = block->out_end - block->out_begin;
     const int64_t rows = b->swapped ? out : in, columns = b->swapped ? in : out;
     const int64_t width = kernels->tile_columns, row_tiles = fc_ceil_div(rows, kernels->tile_rows);
     const int64_t column_tiles = fc_ceil_div(columns, width), tiles = row_tiles * column_tiles;
-    const bool store = k->last && !b->direct && !b->merged;
+    const bool store = k->last && !b->direct;
     fc_outer outer = {.y_stride = block->row_stride, .accumulate = !k->first};
     outer.x_step = b->swapped ? dy.pitch : conv2d_weight_x_step(t, &x);
     outer.w_step = b->swapped ? conv2d_weight_x_step(t, &x) : dy.pitch;
@@ -127,10 +107,10 @@ static weight_block find_block(const weight_task *t, int64_t item, float *sums) 
     const weight_blocks *b = &t->blocks;
     const int64_t depth = conv2d_in_depth(t->conv), out_depth = conv2d_out_depth(t->conv);
     weight_block block = {.group = item / (b->out_parts * b->in_parts), .y = sums};
-    fc_split(b->depth, b->in_parts, item % b->in_parts, &block.in_begin, &block.in_end);
+    fc_split(depth, b->in_parts, item % b->in_parts, &block.in_begin, &block.in_end);
     fc_split(out_depth, b->out_parts, item / b->in_parts % b->out_parts, &block.out_begin, &block.out_end);
     block.tap_stride = b->swapped ? block.in_end - block.in_begin : block.out_end - block.out_begin;
-    block.row_stride = weight_taps(t->conv, b) * block.tap_stride;
+    block.row_stride = conv2d_taps(t->conv) * block.tap_stride;
     if (b->direct) {
         block.y = t->dweight + (block.group * out_depth + block.out_begin) * depth + block.in_begin;
         block.row_stride = depth;
@@ -157,7 +137,6 @@ static void reduce_blocks(void *arg, int64_t begin, int64_t end, int thread) {
             }
             multiply_chunk(t, &chunk, &block, chunks == 1 && item > begin, &scratch, streams);
         }
-        if (t->blocks.merged) store_merged(t, &block);
     }
 }
 

@@ -6,7 +6,7 @@
 #include "conv2d_weight_blocks.h"
 
 /* Floats of a block's sums (160 KB) and of the chunk's operands (256 KB): both stay in an L2 of 512 KB. */
-enum { SUMS = 40960, OPERANDS = 65536, FEWEST_PIXELS = 64, MOST_PIXELS = 512, MOST_RUNS = 16384, FEW_CHANNELS = 16 };
+enum { SUMS = 40960, OPERANDS = 65536, FEWEST_PIXELS = 64, MOST_PIXELS = 512, MOST_RUNS = 16384 };
 /* Wider maps are cut: of 2 rows and 224 columns half the lines would be the taps' reach. */
 enum { WIDE = 128 };
 
@@ -15,8 +15,8 @@ static int64_t lanes_used(int64_t columns, const fc_context *ctx) {
     return 256 * columns / fc_round_up(columns, ctx->kernels->lanes);
 }
 
-static bool prefers_swapped(const fc_conv2d *c, const weight_blocks *b, const fc_context *ctx) {
-    const int64_t straight = lanes_used(conv2d_out_depth(c), ctx), swapped = lanes_used(b->depth, ctx);
+static bool prefers_swapped(const fc_conv2d *c, const fc_context *ctx) {
+    const int64_t straight = lanes_used(conv2d_out_depth(c), ctx), swapped = lanes_used(conv2d_in_depth(c), ctx);
     return swapped > straight || (swapped == straight && conv2d_taps(c) == 1);
 }
 
@@ -31,28 +31,25 @@ static bool reads_in_place(const fc_conv2d *c, const fc_context *ctx) {
 /* Parts of a group's channels so that the sums of a block fit: as many input as output channels where both must be cut,
  * for each is read again for every part of the other. */
 static void cut_channels(const fc_conv2d *c, weight_blocks *b, const fc_context *ctx) {
-    const int64_t out_depth = conv2d_out_depth(c), width = ctx->kernels->tile_columns;
-    const int64_t products = fc_max(1, SUMS / weight_taps(c, b)); /* that fit, of a tap */
+    const int64_t depth = conv2d_in_depth(c), out_depth = conv2d_out_depth(c), width = ctx->kernels->tile_columns;
+    const int64_t products = fc_max(1, SUMS / conv2d_taps(c)); /* that fit, of a tap */
     b->in_parts = b->out_parts = 1;
-    if (b->merged) {
-        b->out_parts = fc_min(out_depth, fc_ceil_div(b->depth * out_depth, products));
-    } else if (b->depth * out_depth > products) {
+    if (depth * out_depth > products) {
         int64_t side = width;
         while ((side + width) * (side + width) <= products) side += width;
-        const int64_t out = fc_min(out_depth, fc_max(side, products / b->depth / width * width));
+        const int64_t out = fc_min(out_depth, fc_max(side, products / depth / width * width));
         b->out_parts = fc_ceil_div(out_depth, out);
-        b->in_parts = fc_min(b->depth, fc_ceil_div(b->depth * out, products));
+        b->in_parts = fc_min(depth, fc_ceil_div(depth * out, products));
     }
 }
 
 static void cut_pixels(const fc_conv2d *c, weight_blocks *b, const fc_context *ctx) {
     const int64_t area = c->out_height * c->out_width;
     const int64_t x_pixels = (c->stride_height / b->line_step) * (c->stride_width / b->column_step);
-    const int64_t depth = b->merged ? conv2d_in_depth(c) : b->in;
     /* What is not packed lies in L2 once, not twice. */
-    const int64_t fitting = (reads_in_place(c, ctx) ? 3 : 1) * OPERANDS / (fc_min(x_pixels, OPERANDS) * depth + b->out);
+    const int64_t fitting = (reads_in_place(c, ctx) ? 3 : 1) * OPERANDS / (fc_min(x_pixels, OPERANDS) * b->in + b->out);
     const int64_t pixels = fc_max(FEWEST_PIXELS, fc_min(MOST_PIXELS, fitting));
-    const int64_t most_rows = fc_max(1, MOST_RUNS / weight_taps(c, b));
+    const int64_t most_rows = fc_max(1, MOST_RUNS / conv2d_taps(c));
     b->column_parts = b->row_parts = 1;
     if (area <= pixels && c->out_height <= most_rows) {
         const int64_t images = fc_max(1, fc_min(pixels / area, most_rows / c->out_height));
@@ -74,44 +71,39 @@ static void measure_x(const fc_conv2d *c, weight_blocks *b) {
     b->line_columns = (b->columns - 1) * c->stride_width + (c->kernel_width - 1) * c->dilation_width;
     b->line_columns = b->line_columns / b->column_step + 1;
     b->lines = fc_min(b->lines, fc_ceil_div(c->in_height, b->line_step));
-    if (b->merged) return;
     b->line_columns = fc_min(b->line_columns, fc_ceil_div(c->in_width, b->column_step));
     b->line_columns = fc_round_up(b->line_columns, c->stride_width / b->column_step);
 }
 
 /* Packing costs about 1.3 cycles a pixel and tile: worth it where that is a small part of the tile's work. */
 static void choose_packing(const fc_conv2d *c, weight_blocks *b, const fc_context *ctx) {
-    const int64_t taps = weight_taps(c, b), width = ctx->kernels->tile_columns, height = ctx->kernels->tile_rows;
+    const int64_t taps = conv2d_taps(c), width = ctx->kernels->tile_columns, height = ctx->kernels->tile_rows;
     const int64_t x_uses = taps * (b->swapped ? fc_ceil_div(b->out, height) : fc_ceil_div(b->out, width));
     const int64_t dy_uses = taps * (b->swapped ? fc_ceil_div(b->in, width) : fc_ceil_div(b->in, height));
     const int64_t read = b->images * b->lines * b->line_columns, pixels = b->images * b->rows * b->columns;
-    b->pack_x = !b->merged && x_uses * pixels >= 4 * read;
+    b->pack_x = x_uses * pixels >= 4 * read;
     b->pack_dy = dy_uses >= 4;
     if (reads_in_place(c, ctx)) b->pack_x = b->pack_dy = false;
 }
 
 weight_blocks conv2d_weight_blocks(const fc_conv2d *c, const fc_context *ctx) {
-    weight_blocks b = {.tap_columns = c->kernel_width, .depth = conv2d_in_depth(c)};
-    b.merged = b.depth < FEW_CHANNELS && c->kernel_width > 1 && c->dilation_width == 1;
-    if (b.merged) b.tap_columns = 1, b.depth *= c->kernel_width;
+    weight_blocks b = {0};
     b.line_step = c->kernel_height == 1 ? c->stride_height : 1;
     b.column_step = c->kernel_width == 1 ? c->stride_width : 1;
-    b.swapped = prefers_swapped(c, &b, ctx);
+    b.swapped = prefers_swapped(c, ctx);
     b.direct = b.swapped && conv2d_taps(c) == 1;
     cut_channels(c, &b, ctx);
-    b.in = fc_ceil_div(b.depth, b.in_parts);
+    b.in = fc_ceil_div(conv2d_in_depth(c), b.in_parts);
     b.out = fc_ceil_div(conv2d_out_depth(c), b.out_parts);
     cut_pixels(c, &b, ctx);
     measure_x(c, &b);
     choose_packing(c, &b, ctx);
     /* As many blocks as threads divide evenly. */
     const int64_t threads = fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx);
-    const int64_t others = c->groups * (b.merged ? b.in_parts : b.out_parts);
-    if (others % threads && others * (b.merged ? b.out_parts : b.in_parts) < 8 * threads) {
-        if (b.merged) b.out_parts = fc_min(conv2d_out_depth(c), fc_round_up(b.out_parts, threads));
-        else b.in_parts = fc_min(b.depth, fc_round_up(b.in_parts, threads));
-    }
-    b.in = fc_ceil_div(b.depth, b.in_parts);
+    const int64_t others = c->groups * b.out_parts;
+    if (others % threads && others * b.in_parts < 8 * threads)
+        b.in_parts = fc_min(conv2d_in_depth(c), fc_round_up(b.in_parts, threads));
+    b.in = fc_ceil_div(conv2d_in_depth(c), b.in_parts);
     b.out = fc_ceil_div(conv2d_out_depth(c), b.out_parts);
     return b;
 }
@@ -134,12 +126,7 @@ weight_chunk conv2d_weight_chunk(const fc_conv2d *c, const weight_blocks *b, int
     k.columns -= k.column, k.rows -= k.row, k.images -= k.image;
     find_lines(k.row, k.rows, c->stride_height, (c->kernel_height - 1) * c->dilation_height, c->pad_top, b->line_step,
                c->in_height, &k.line, &k.lines);
-    if (b->merged) {
-        k.line_column = k.column * c->stride_width - c->pad_left;
-        k.line_columns = (k.columns - 1) * c->stride_width + c->kernel_width;
-    } else {
-        find_lines(k.column, k.columns, c->stride_width, (c->kernel_width - 1) * c->dilation_width, c->pad_left,
-                   b->column_step, c->in_width, &k.line_column, &k.line_columns);
-    }
+    find_lines(k.column, k.columns, c->stride_width, (c->kernel_width - 1) * c->dilation_width, c->pad_left,
+               b->column_step, c->in_width, &k.line_column, &k.line_columns);
     return k;
 }

@@ -17,13 +17,12 @@ static int64_t panels_floats(const weight_task *t, int64_t depth, bool columns, 
 
 static int64_t sums_floats(const weight_task *t) {
     const weight_blocks *b = &t->blocks;
-    return b->direct ? 0 : weight_taps(t->conv, b) * b->in * b->out;
+    return b->direct ? 0 : conv2d_taps(t->conv) * b->in * b->out;
 }
 
 static int64_t x_floats(const weight_task *t) {
     const weight_blocks *b = &t->blocks;
     const int64_t pixels = b->images * b->lines * b->line_columns;
-    if (b->merged) return pixels * conv2d_in_depth(t->conv);
     return b->pack_x ? panels_floats(t, b->in, b->swapped, pixels) : 0;
 }
 
@@ -34,7 +33,7 @@ static int64_t dy_floats(const weight_task *t) {
 
 static int64_t runs_bytes(const weight_task *t) {
     const weight_blocks *b = &t->blocks;
-    return weight_taps(t->conv, b) * b->images * b->rows * (int64_t)sizeof(struct fc_run);
+    return conv2d_taps(t->conv) * b->images * b->rows * (int64_t)sizeof(struct fc_run);
 }
 
 weight_scratch conv2d_weight_take_scratch(const weight_task *t, fc_arena *arena) {
@@ -43,7 +42,7 @@ weight_scratch conv2d_weight_take_scratch(const weight_task *t, fc_arena *arena)
     s.x_panels = fc_take(arena, x_floats(t) * (int64_t)sizeof(float));
     s.dy_panels = fc_take(arena, dy_floats(t) * (int64_t)sizeof(float));
     s.runs = fc_take(arena, runs_bytes(t));
-    s.tap_begin = fc_take(arena, (weight_taps(t->conv, &t->blocks) + 1) * (int64_t)sizeof(int64_t));
+    s.tap_begin = fc_take(arena, (conv2d_taps(t->conv) + 1) * (int64_t)sizeof(int64_t));
     return s;
 }
 
@@ -82,30 +81,6 @@ weight_operand conv2d_weight_pack_dy(const weight_task *t, const weight_chunk *k
     return (weight_operand){panels, width, tile_stride, 0};
 }
 
-/* lines[i][l][w] = a line of x from column line_column on, zeros outside. */
-static weight_operand copy_lines(const weight_task *t, const weight_chunk *k, const weight_block *block, float *lines) {
-    const fc_conv2d *c = t->conv;
-    const int64_t depth = conv2d_in_depth(c), before = fc_min(k->line_columns, fc_max(0, -k->line_column));
-    const int64_t inside = fc_max(0, fc_min(k->line_columns - before, c->in_width - k->line_column - before));
-    const int64_t after = k->line_columns - before - inside;
-    float *to = lines;
-    for (int64_t i = 0; i < k->images * k->lines; i++) {
-        const int64_t line = (k->image + i / k->lines) * c->in_height + k->line + i % k->lines * t->blocks.line_step;
-        const int64_t pixel = line * c->in_width + k->line_column + before;
-        const float *from = t->x + pixel * c->in_channels + block->group * depth;
-        memset(to, 0, (size_t)(before * depth) * sizeof(float));
-        to += before * depth;
-        if (c->groups == 1)
-            memcpy(to, from, (size_t)(inside * depth) * sizeof(float));
-        else
-            t->ctx->kernels->copy_pieces(inside, depth, from, c->in_channels, to, depth);
-        to += inside * depth;
-        memset(to, 0, (size_t)(after * depth) * sizeof(float));
-        to += after * depth;
-    }
-    return (weight_operand){lines, depth, 0, 0};
-}
-
 weight_operand conv2d_weight_pack_x(const weight_task *t, const weight_chunk *k, const weight_block *block,
                                     float *panels) {
     const fc_conv2d *c = t->conv;
@@ -113,7 +88,6 @@ weight_operand conv2d_weight_pack_x(const weight_task *t, const weight_chunk *k,
     const int64_t offset = block->group * conv2d_in_depth(c) + block->in_begin, depth = block->in_end - block->in_begin;
     const int64_t phases = c->stride_width / b->column_step, width = tile_width(t, b->swapped);
     const int64_t tile_stride = k->images * k->lines * fc_round_up(k->line_columns, phases) * width;
-    if (b->merged) return copy_lines(t, k, block, panels);
     if (!b->pack_x) {
         const int64_t pixel = (k->image * c->in_height + k->line) * c->in_width + k->line_column;
         return (weight_operand){t->x + pixel * c->in_channels, c->in_channels, 0, offset};
@@ -149,7 +123,6 @@ static const float *x_at(const weight_task *t, const weight_chunk *k, const weig
                          int64_t w) {
     const weight_blocks *b = &t->blocks;
     h -= k->line, w -= k->line_column;
-    if (b->merged) return x->base + ((i * k->lines + h / b->line_step) * k->line_columns + w) * x->pitch;
     if (b->pack_x) {
         const int64_t phases = t->conv->stride_width / b->column_step, columns = fc_ceil_div(k->line_columns, phases);
         w /= b->column_step;
@@ -164,11 +137,6 @@ int64_t conv2d_weight_x_step(const weight_task *t, const weight_operand *x) {
 
 /* The output columns of the chunk that kernel column s finds inside the image. */
 static void find_columns(const weight_task *t, const weight_chunk *k, int64_t s, int64_t *begin, int64_t *end) {
-    if (t->blocks.merged) {
-        *begin = 0;
-        *end = k->columns;
-        return;
-    }
     conv2d_inside_columns(t->conv, s, begin, end);
     *begin = fc_max(*begin - k->column, 0);
     *end = fc_max(*begin, fc_min(*end - k->column, k->columns));
@@ -178,12 +146,11 @@ int64_t conv2d_weight_runs(const weight_task *t, const weight_chunk *k, const we
                            const weight_operand *dy, int64_t tap, struct fc_run *runs) {
     const fc_conv2d *c = t->conv;
     const weight_blocks *b = &t->blocks;
-    const int64_t r = tap / b->tap_columns, s = tap % b->tap_columns, step = conv2d_weight_x_step(t, x);
+    const int64_t r = tap / c->kernel_width, s = tap % c->kernel_width, step = conv2d_weight_x_step(t, x);
     int64_t count = 0, begin, end;
     find_columns(t, k, s, &begin, &end);
     if (begin == end) return 0;
-    const int64_t first = (k->column + begin) * c->stride_width + s * c->dilation_width - c->pad_left;
-    const int64_t w = b->merged ? k->line_column : first;
+    const int64_t w = (k->column + begin) * c->stride_width + s * c->dilation_width - c->pad_left;
     /* The rows whose line lies inside the image; from one to the next, both operands take constant steps. */
     const int64_t top = k->row * c->stride_height + r * c->dilation_height - c->pad_top;
     const int64_t from = top >= 0 ? 0 : fc_ceil_div(-top, c->stride_height);
@@ -240,15 +207,14 @@ weight_stream conv2d_weight_stream_x(const weight_task *t, const weight_chunk *k
     const fc_conv2d *c = t->conv;
     const weight_blocks *b = &t->blocks;
     const int64_t depth = conv2d_in_depth(c), column = fc_max(0, k->line_column);
-    const int64_t columns = b->merged ? fc_min(k->line_columns, c->in_width - column) : k->line_columns;
     const int64_t pixel = (k->image * c->in_height + k->line) * c->in_width + column;
-    const int64_t channel = block->group * depth + (b->merged ? 0 : block->in_begin);
+    const int64_t channel = block->group * depth + block->in_begin;
     return join_pieces((weight_stream){
         .line = (const char *)(t->x + pixel * c->in_channels + channel),
-        .bytes = (b->merged ? depth : block->in_end - block->in_begin) * FLOAT,
-        .columns = columns, .column_bytes = b->column_step * c->in_channels * FLOAT,
+        .bytes = (block->in_end - block->in_begin) * FLOAT,
+        .columns = k->line_columns, .column_bytes = b->column_step * c->in_channels * FLOAT,
         .lines = k->lines, .line_bytes = b->line_step * c->in_width * c->in_channels * FLOAT,
-        .images = columns > 0 && k->lines > 0 ? k->images : 0,
+        .images = k->line_columns > 0 && k->lines > 0 ? k->images : 0,
         .image_bytes = c->in_height * c->in_width * c->in_channels * FLOAT});
 }
 

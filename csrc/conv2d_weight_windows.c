@@ -110,7 +110,8 @@ static int64_t block_floats(const windows *w) { return w->sums + fc_round_up(w->
 
 static windows_scratch take_scratch(const windows_task *t, fc_arena *arena) {
     const windows *w = &t->w;
-    const int64_t lines = w->in_place ? 0 : w->images * lines_of(t->conv, w, w->rows) * w->pitch + 2 * w->kernels->lanes;
+    const int64_t count = w->in_place ? 0 : w->images * lines_of(t->conv, w, w->rows);
+    const int64_t lines = count * w->pitch + 2 * w->kernels->lanes;
     windows_scratch s;
     s.lines = fc_take(arena, lines * FLOAT);
     s.runs = fc_take(arena, (w->images * w->rows + 1) * (int64_t)sizeof(struct fc_run));

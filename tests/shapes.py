@@ -117,6 +117,14 @@ AWKWARD = (
     Conv("dilated_strided", 1, 9, 15, 17, 16, (2, 3), (2, 2), ((1, 0), (2, 3)), (4, 3)),
     Conv("dilated_few_channels", 2, 3, 16, 9, 5, (3, 3), (1, 1), _pad(2, 2), (1, 2)),
     Conv("dilated_rows_few_channels", 1, 2, 15, 17, 9, (3, 3), (1, 1), _pad(2, 1), (2, 1)),
+    # Few input channels, the weight gradient by windows: columns in two parts, outputs in two blocks, no padding, and last
+    # Few input channels, the weight gradient by windows: columns in two parts, outputs in two blocks, no padding, and
+    # last pixels that are fewer floats than a vector, over several rows and images.
+    Conv("windows_wide_line", 1, 2, 3, 300, 3, (3, 3), (1, 1), _pad(1, 1)),
+    Conv("windows_many_outputs", 1, 15, 8, 7, 97, (7, 7), (1, 1), _pad(1, 1)),
+    Conv("windows_in_place", 3, 6, 9, 8, 16, (5, 5)),
+    Conv("windows_in_place_ragged", 2, 3, 16, 9, 9, (3, 2), (2, 1), _pad(0, 0), (2, 1)),
+    Conv("windows_last_pixels", 9, 1, 3, 3, 1, (2, 3)),
     Conv("grouped_2", 2, 16, 7, 5, 18, (3, 3), (1, 1), _pad(1, 1), (1, 1), 2),
     Conv("grouped_3_ragged", 1, 15, 9, 8, 21, (3, 3), (2, 2), _pad(1, 1), (1, 1), 3),
     Conv("grouped_wide", 1, 34, 8, 9, 66, (3, 3), (1, 1), _pad(1, 1), (1, 1), 2),
