@@ -117,7 +117,6 @@ AWKWARD = (
     Conv("dilated_strided", 1, 9, 15, 17, 16, (2, 3), (2, 2), ((1, 0), (2, 3)), (4, 3)),
     Conv("dilated_few_channels", 2, 3, 16, 9, 5, (3, 3), (1, 1), _pad(2, 2), (1, 2)),
     Conv("dilated_rows_few_channels", 1, 2, 15, 17, 9, (3, 3), (1, 1), _pad(2, 1), (2, 1)),
-    # Few input channels, the weight gradient by windows: columns in two parts, outputs in two blocks, no padding, and last
     # Few input channels, the weight gradient by windows: columns in two parts, outputs in two blocks, no padding, and
     # last pixels that are fewer floats than a vector, over several rows and images.
     Conv("windows_wide_line", 1, 2, 3, 300, 3, (3, 3), (1, 1), _pad(1, 1)),
