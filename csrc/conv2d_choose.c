@@ -7,9 +7,8 @@
  */
 #include "conv2d.h"
 
-/* With fewer channels on either side, products of tiles leave most lanes idle, and direct has kernels of its own. The weight
- * gradient by Winograd gains from 3 channels on. */
-enum { FEWEST_CHANNELS = 12, FEWEST_FOR_WEIGHTS = 3 };
+/* With fewer channels on either side, products of tiles leave most lanes idle, and direct has kernels of its own. */
+enum { FEWEST_CHANNELS = 12 };
 
 /* Weights beyond 8 MB come from memory at each call, not from the caches. */
 static const double NEAR_WEIGHTS = 1 << 21;
@@ -71,8 +70,7 @@ static estimate_kind kind_of(const fc_conv2d *c, fc_pass pass) {
 fc_conv2d_algorithm conv2d_choose(const fc_conv2d *c, fc_pass pass) {
     if (conv2d_depthwise.supports(c)) return FC_CONV2D_DEPTHWISE;
     if (c->exact || !conv2d_winograd.supports(c)) return FC_CONV2D_DIRECT;
-    const int64_t fewest = pass == FC_BACKWARD_WEIGHT ? FEWEST_FOR_WEIGHTS : FEWEST_CHANNELS;
-    if (fc_min(conv2d_in_depth(c), conv2d_out_depth(c)) < fewest) return FC_CONV2D_DIRECT;
+    if (fc_min(conv2d_in_depth(c), conv2d_out_depth(c)) < FEWEST_CHANNELS) return FC_CONV2D_DIRECT;
     const estimate_kind kind = kind_of(c, pass);
     const double direct = estimate_time(c, kind, 0), large = estimate_time(c, kind, 4);
     /* Near ties mostly went to the larger tiles. */

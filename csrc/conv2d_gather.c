@@ -6,9 +6,15 @@
  */
 #include "conv2d_gather.h"
 
-/* Pixels a strip, or about as many where it is whole rows: with 256 depths of floats about 100 KB, which stays in L2 with
- * the weights passing by. */
-enum { STRIP_PIXELS = 96, LINE_PIXELS = 192, FEW_CHANNELS = 8, LEAST_HEIGHT_TWICE = 11 };
+/* Pixels a strip, or about as many where it is whole rows: of 256 channels 96 pixels are about 100 KB, which stay in L2 with
+ * the weights passing by. Of fewer channels it has more: a strip costs as much as 2 % of 64 channels of 96 pixels. */
+enum { STRIP_PIXELS = 96, STRIP_DEPTH = 256, MOST_PIXELS = 384 };
+
+/* Fewer channels than this a pixel, and lines pay; pixels a strip of lines. */
+enum { FEW_CHANNELS = 8, LINE_PIXELS = 192 };
+
+/* Twice the least height of the tiles that rows of pixels are cut into. */
+enum { LEAST_HEIGHT_TWICE = 11 };
 
 typedef struct gather_task {
     const conv2d_gather *g;
@@ -46,21 +52,25 @@ static int64_t line_width(const conv2d_gather *g) {
 }
 static int64_t line_count(const conv2d_gather *g, int64_t rows) { return (rows - 1) * g->step_h + g->row_reach + 1; }
 
+static int64_t strip_pixels(const conv2d_gather *g) {
+    return fc_max(STRIP_PIXELS, fc_min(MOST_PIXELS, STRIP_PIXELS * STRIP_DEPTH / fc_max(1, g->groups * g->in_depth)));
+}
+
 /* Tiles that end with the row of pixels leave out the kernel rows above the first and below the last row of the image, 5 %
  * of all products at 14 x 14 and 10 % at 7 x 7. Tiles lower than 5.5 rows lose more than that: on AVX2, 14 pixels in three
  * tiles were 1 to 3 % slower. */
 static bool uses_whole_rows(const conv2d_gather *g, const fc_context *ctx) {
     const int64_t tiles = fc_ceil_div(g->columns, ctx->kernels->gemm_rows);
-    return g->row_reach > 0 && g->columns <= STRIP_PIXELS && 2 * g->columns >= LEAST_HEIGHT_TWICE * tiles;
+    return g->row_reach > 0 && g->columns <= strip_pixels(g) && 2 * g->columns >= LEAST_HEIGHT_TWICE * tiles;
 }
 
-/* Rows of pixels in a strip of whole rows: the number that comes nearest to STRIP_PIXELS. */
+/* Rows of pixels in a strip of whole rows: the number that comes nearest to strip_pixels(). */
 static int64_t rows_a_strip(const conv2d_gather *g) {
-    return fc_max(1, (STRIP_PIXELS + g->columns / 2) / fc_max(1, g->columns));
+    return fc_max(1, (strip_pixels(g) + g->columns / 2) / fc_max(1, g->columns));
 }
 
 static int64_t most_pixels(const conv2d_gather *g) {
-    const int64_t scattered = fc_min(STRIP_PIXELS + STRIP_PIXELS / 2, g->batch * g->rows * g->columns);
+    const int64_t scattered = fc_min(strip_pixels(g) + strip_pixels(g) / 2, g->batch * g->rows * g->columns);
     return may_use_lines(g) ? fc_max(scattered, line_rows(g) * g->columns) : scattered;
 }
 
@@ -263,7 +273,7 @@ static gather_task begin_task(const conv2d_gather *g, const float *x, const floa
     const bool lines = uses_lines(g), whole_rows = !lines && uses_whole_rows(g, ctx);
     const int64_t strips = lines        ? g->batch * fc_ceil_div(g->rows, line_rows(g))
                            : whole_rows ? fc_ceil_div(g->batch * g->rows, rows_a_strip(g))
-                                        : fc_ceil_div(g->batch * g->rows * g->columns, STRIP_PIXELS);
+                                        : fc_ceil_div(g->batch * g->rows * g->columns, strip_pixels(g));
     return (gather_task){
         .g = g, .ctx = ctx, .x = x, .packed = packed, .zeros = zeros, .epilogue = epilogue, .y = y,
         .scratch = arena.next, .scratch_bytes = thread_bytes(g), .lines = lines, .whole_rows = whole_rows,
