@@ -9,6 +9,7 @@ static const conv2d_algorithm *const algorithms[FC_CONV2D_ALGORITHM_COUNT] = {
     [FC_CONV2D_WINOGRAD] = &conv2d_winograd,
     [FC_CONV2D_WINOGRAD_2X2] = &conv2d_winograd_2x2,
     [FC_CONV2D_WINOGRAD_6X6] = &conv2d_winograd_6x6,
+    [FC_CONV2D_WINOGRAD_DEPTHWISE] = &conv2d_winograd_depthwise,
 };
 
 const char *fc_conv2d_algorithm_name(fc_conv2d_algorithm algorithm) {

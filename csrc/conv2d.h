@@ -29,7 +29,7 @@ typedef struct conv2d_algorithm {
 } conv2d_algorithm;
 
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
-extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6;
+extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6, conv2d_winograd_depthwise;
 
 /* ---- conv2d_choose.c: what FC_CONV2D_AUTO means for a pass of a valid geometry. */
 fc_conv2d_algorithm conv2d_choose(const fc_conv2d *conv, fc_pass pass);

@@ -126,7 +126,7 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
                     void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
     if (depthwise_slides(c)) {
-        depthwise_slide_forward(c, x, packed, epilogue, y, ctx);
+        depthwise_slide_forward(c, x, packed, epilogue, y, false, ctx);
         return;
     }
     const conv2d_gather gather = conv2d_forward_gather(c, &arena);
@@ -152,7 +152,7 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
     float *packed = fc_take(&arena, packed_bytes(c, ctx));
     if (depthwise_slides(c)) {
         depthwise_pack(c, c->stride_height == 1, weight, packed, ctx);
-        depthwise_slide_backward(c, dy, packed, dx, ctx);
+        depthwise_slide_backward(c, dy, packed, dx, false, ctx);
         return;
     }
     for (int64_t a = 0; a < conv2d_phase_rows(c); a++) {
@@ -164,6 +164,24 @@ static void backward_input(const fc_conv2d *c, const float *dy, const float *wei
     }
 }
 
+/* ------------------------------------------------------------------------------------- Winograd's F(2, 3) down columns */
+
+static bool supports_mixed(const fc_conv2d *c) {
+    return supports(c) && depthwise_slides(c) && c->kernel_height == 3 && c->stride_height == 1;
+}
+
+static void forward_mixed(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue,
+                          float *y, void *workspace, const fc_context *ctx) {
+    (void)workspace;
+    depthwise_slide_forward(c, x, packed, epilogue, y, true, ctx);
+}
+
+static void backward_input_mixed(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
+                                 const fc_context *ctx) {
+    depthwise_pack(c, true, weight, workspace, ctx);
+    depthwise_slide_backward(c, dy, workspace, dx, true, ctx);
+}
+
 static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_context *ctx) {
     if (pass == FC_BACKWARD_WEIGHT) return depthwise_weight_bytes(c);
     return conv2d_phase_tables_bytes(c) + fc_round_up(packed_bytes(c, ctx), FC_ALIGNMENT) + pointers_bytes(c, ctx);
@@ -171,4 +189,9 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 
 const conv2d_algorithm conv2d_depthwise = {
     "depthwise", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, depthwise_backward_weight,
+};
+
+const conv2d_algorithm conv2d_winograd_depthwise = {
+    "winograd_depthwise", supports_mixed, workspace_bytes, packed_bytes, pack, forward_mixed, backward_input_mixed,
+    depthwise_backward_weight,
 };

@@ -17,10 +17,12 @@ void depthwise_pack(const fc_conv2d *c, bool backwards, const float *weight, flo
 /* ---- conv2d_depthwise_slide.c: square kernels of 3, 5 and 7, by windows that slide along the rows. */
 
 bool depthwise_slides(const fc_conv2d *c);
+/* mixed: 3 x 3 of stride 1 by kernels/depthwise_winograd.inc where it is the faster one. */
 void depthwise_slide_forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue,
-                             float *y, const fc_context *ctx);
+                             float *y, bool mixed, const fc_context *ctx);
 /* packed: the weights backwards where the stride is 1, else in order. */
-void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, float *dx, const fc_context *ctx);
+void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, float *dx, bool mixed,
+                              const fc_context *ctx);
 
 /* Output positions of one axis with the same input positions modulo the dilation: a + dilation * i reads the input at
  * first + dilation * (i - pad + tap). `in` and `out` positions are there. */

@@ -107,6 +107,7 @@ typedef enum fc_conv2d_algorithm {
     FC_CONV2D_WINOGRAD,     /* F(4 x 4, 3 x 3) */
     FC_CONV2D_WINOGRAD_2X2, /* F(2 x 2, 3 x 3): more exact, slower */
     FC_CONV2D_WINOGRAD_6X6, /* F(6 x 6, 3 x 3): less exact; on request only */
+    FC_CONV2D_WINOGRAD_DEPTHWISE, /* F(2 x 1, 3 x 3) of depthwise convolution */
     FC_CONV2D_ALGORITHM_COUNT
 } fc_conv2d_algorithm;
 

@@ -75,9 +75,9 @@ def test_fused_activation_is_convolution_then_activation(activation, algorithm, 
     separate = getattr(ops, "gelu" if activation == "gelu_tanh" else activation, None)
     if separate is None:
         pytest.skip(f"ops has no {activation}")
-    groups = 17 if algorithm == "depthwise" else 1
+    groups = 17 if algorithm.endswith("depthwise") else 1
     # Deeper than one block of depth, so that the activation must wait for the last.
-    depth = 1 if algorithm == "depthwise" else 323
+    depth = 1 if algorithm.endswith("depthwise") else 323
     x, weight = reals(rng, (2, depth * groups, 5, 7)), reals(rng, (17, depth, 3, 3)) / math.sqrt(depth)
     bias = reals(rng, (17,))
     geometry = {"padding": 1, "groups": groups, "algorithm": algorithm}

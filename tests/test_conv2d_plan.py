@@ -20,7 +20,8 @@ def test_chosen_algorithm():
         assert ops.conv2d_plan((1, 64, 56, 56), (64, 64, 3, 3), stride=2).algorithms == ("direct",) * 3
         assert ops.conv2d_plan((1, 64, 56, 56), (64, 64, 5, 5)).algorithms == ("direct",) * 3
         assert ops.conv2d_plan((1, 3, 56, 56), (64, 3, 3, 3)).algorithms[:2] == ("direct",) * 2
-        assert ops.conv2d_plan((1, 64, 56, 56), (64, 1, 3, 3), groups=64).algorithms == ("depthwise",) * 3
+        depthwise = ops.conv2d_plan((1, 64, 56, 56), (64, 1, 3, 3), groups=64)
+        assert depthwise.algorithms == ("winograd_depthwise", "winograd_depthwise", "depthwise")
         # Packing 9 MB of weights for one image of 7 x 7 takes longer than direct products.
         tiny = (1, 512, 7, 7), (512, 512, 3, 3)
         assert ops.conv2d_plan(*tiny, **square).algorithms[0] == "direct"
