@@ -148,10 +148,10 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
 
 /* Weights that are used once are transformed as they are used: written to memory and read again (256 channels: 9 MB)
  * they took half of the time at 14 x 14. */
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
     const winograd_map map = backward_map(c);
-    winograd_product product = {&map, dy, NULL, backward_weights(&map, weight), &(conv2d_epilogue){0}, dx};
+    winograd_product product = {&map, dy, NULL, backward_weights(&map, weight), epilogue, dx};
     fc_arena arena = {workspace};
     if (!winograd_is_one_block(&map, ctx)) {
         float *packed = fc_take(&arena, packed_floats(&map, ctx) * (int64_t)sizeof(float));
