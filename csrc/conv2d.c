@@ -112,9 +112,15 @@ void fc_conv2d_forward(const fc_conv2d *c, const float *x, const float *packed, 
     if (c->batch > 0) algorithms[c->chosen[FC_FORWARD]]->forward(c, x, packed, &epilogue, y, workspace, ctx);
 }
 
+void conv2d_backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
+    if (c->batch > 0)
+        algorithms[c->chosen[FC_BACKWARD_INPUT]]->backward_input(c, dy, weight, epilogue, dx, workspace, ctx);
+}
+
 void fc_conv2d_backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
                               const fc_context *ctx) {
-    if (c->batch > 0) algorithms[c->chosen[FC_BACKWARD_INPUT]]->backward_input(c, dy, weight, dx, workspace, ctx);
+    conv2d_backward_input(c, dy, weight, &(conv2d_epilogue){0}, dx, workspace, ctx);
 }
 
 void fc_conv2d_backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,

@@ -6,12 +6,21 @@
 #include "parallel.h"
 #include "strip.h"
 
-/* The end of a forward pass: y = activation(sum + bias[k] + residual), in each algorithm before y leaves the cache. */
+/* The end of a forward pass: y = activation(sum + bias[k] + residual), in each algorithm before y leaves the cache. The
+ * input gradient has one too: it is the forward pass of the transposed convolution. */
 typedef struct conv2d_epilogue {
-    const float *bias;               /* [out_channels] or NULL */
+    const float *bias;               /* [channels of y] or NULL */
     const float *residual;           /* laid out as y, or NULL */
     const fc_activation *activation; /* or NULL */
 } conv2d_epilogue;
+
+/* ---- conv2d_epilogue.c: the epilogue of sums that lie in y already. */
+
+/* Residual and activation, of y[at .. at + size); the bias is in it. */
+void conv2d_finish_run(const conv2d_epilogue *epilogue, float *y, int64_t at, int64_t size, const fc_context *ctx);
+/* All of it, of whole pixels. */
+void conv2d_finish_pixels(const conv2d_epilogue *epilogue, int64_t pixels, int64_t channels, float *y,
+                          const fc_context *ctx);
 
 /* One algorithm, all its passes. Forward takes what `pack` made of the weights. */
 typedef struct conv2d_algorithm {
@@ -22,11 +31,15 @@ typedef struct conv2d_algorithm {
     void (*pack)(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
     void (*forward)(const fc_conv2d *conv, const float *x, const float *packed, const conv2d_epilogue *epilogue, float *y,
                     void *workspace, const fc_context *ctx);
-    void (*backward_input)(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx);
+    void (*backward_input)(const fc_conv2d *conv, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx);
     void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
 } conv2d_algorithm;
+
+/* By the algorithm chosen. */
+void conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx);
 
 extern const conv2d_algorithm conv2d_direct, conv2d_im2col, conv2d_depthwise;
 extern const conv2d_algorithm conv2d_winograd, conv2d_winograd_2x2, conv2d_winograd_6x6, conv2d_winograd_depthwise;
@@ -63,11 +76,8 @@ void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, i
 /* ---- conv2d_direct_input.c, conv2d_direct_weight.c */
 
 int64_t conv2d_direct_input_bytes(const fc_conv2d *conv, const fc_context *ctx);
-/* backward_input with an epilogue: the forward pass of the transposed convolution. */
-void conv2d_direct_transposed(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
-                              float *y, void *workspace, const fc_context *ctx);
-void conv2d_direct_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx,
-                                  void *workspace, const fc_context *ctx);
+void conv2d_direct_backward_input(const fc_conv2d *conv, const float *dy, const float *weight,
+                                  const conv2d_epilogue *epilogue, float *dx, void *workspace, const fc_context *ctx);
 
 int64_t conv2d_direct_weight_bytes(const fc_conv2d *conv, const fc_context *ctx);
 void conv2d_direct_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,

@@ -59,16 +59,6 @@ static void pack(const fc_conv2d *c, const float *weight, float *packed, const f
     depthwise_pack(c, false, weight, packed, ctx);
 }
 
-/* What the kernel leaves of the epilogue, on `size` floats in L1. */
-static void finish_pixels(const depthwise_task *t, float *y, int64_t size) {
-    const fc_activation *f = t->epilogue->activation;
-    if (t->epilogue->residual) {
-        const float *residual = t->epilogue->residual + (y - t->y);
-        for (int64_t i = 0; i < size; i++) y[i] += residual[i];
-    }
-    if (f && f->kind != FC_IDENTITY) t->ctx->kernels->activation_row(*f, size, y, y);
-}
-
 /* Output pixels [begin, end) of one row, whose tap columns [b_begin, b_end) lie inside the image. */
 static void run_pixels(const depthwise_task *t, int64_t n, int64_t i, int64_t begin, int64_t end, int64_t b_begin,
                        int64_t b_end, const float **pointers) {
@@ -89,7 +79,9 @@ static void run_pixels(const depthwise_task *t, int64_t n, int64_t i, int64_t be
     const int64_t row = n * g->out_height + i * g->out_step_h + g->out_h;
     d.y = t->y + (row * g->out_width + begin * g->out_step_w + g->out_w) * g->groups;
     t->ctx->kernels->depthwise_row(&d);
-    finish_pixels(t, d.y, d.count * g->groups);
+    const int64_t runs = g->out_step_w == 1 ? 1 : d.count; /* of contiguous pixels */
+    for (int64_t k = 0; k < runs; k++)
+        conv2d_finish_run(t->epilogue, t->y, d.y - t->y + k * d.y_step, d.count / runs * g->groups, t->ctx);
 }
 
 /* Item: (image, row of the grid). */
@@ -145,21 +137,21 @@ static void pack_phase(const fc_conv2d *c, const conv2d_gather *g, const conv2d_
         }
 }
 
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     float *packed = fc_take(&arena, packed_bytes(c, ctx));
     if (depthwise_slides(c)) {
         depthwise_pack(c, c->stride_height == 1, weight, packed, ctx);
-        depthwise_slide_backward(c, dy, packed, dx, false, ctx);
+        depthwise_slide_backward(c, dy, packed, epilogue, dx, false, ctx);
         return;
     }
     for (int64_t a = 0; a < conv2d_phase_rows(c); a++) {
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             pack_phase(c, &gather, &tables, weight, packed);
-            run_gather(&gather, dy, packed, &(conv2d_epilogue){0}, dx, arena.next, ctx);
+            run_gather(&gather, dy, packed, epilogue, dx, arena.next, ctx);
         }
     }
 }
@@ -176,10 +168,10 @@ static void forward_mixed(const fc_conv2d *c, const float *x, const float *packe
     depthwise_slide_forward(c, x, packed, epilogue, y, true, ctx);
 }
 
-static void backward_input_mixed(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                                 const fc_context *ctx) {
+static void backward_input_mixed(const fc_conv2d *c, const float *dy, const float *weight,
+                                 const conv2d_epilogue *epilogue, float *dx, void *workspace, const fc_context *ctx) {
     depthwise_pack(c, true, weight, workspace, ctx);
-    depthwise_slide_backward(c, dy, workspace, dx, true, ctx);
+    depthwise_slide_backward(c, dy, workspace, epilogue, dx, true, ctx);
 }
 
 static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_context *ctx) {

@@ -21,8 +21,8 @@ bool depthwise_slides(const fc_conv2d *c);
 void depthwise_slide_forward(const fc_conv2d *c, const float *x, const float *packed, const conv2d_epilogue *epilogue,
                              float *y, bool mixed, const fc_context *ctx);
 /* packed: the weights backwards where the stride is 1, else in order. */
-void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, float *dx, bool mixed,
-                              const fc_context *ctx);
+void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, const conv2d_epilogue *epilogue,
+                              float *dx, bool mixed, const fc_context *ctx);
 
 /* Output positions of one axis with the same input positions modulo the dilation: a + dilation * i reads the input at
  * first + dilation * (i - pad + tap). `in` and `out` positions are there. */

@@ -149,10 +149,9 @@ void depthwise_slide_forward(const fc_conv2d *c, const float *x, const float *pa
     run(&t);
 }
 
-void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, float *dx, bool mixed,
-                              const fc_context *ctx) {
+void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *packed, const conv2d_epilogue *epilogue,
+                              float *dx, bool mixed, const fc_context *ctx) {
     const bool transposed = c->stride_height == 2;
-    const conv2d_epilogue none = {0};
     slide_task t = {.ctx = ctx, .batch = c->batch, .channels = c->in_channels,
                     .in_height = c->out_height, .in_width = c->out_width,
                     .out_height = c->in_height, .out_width = c->in_width,
@@ -161,6 +160,6 @@ void depthwise_slide_backward(const fc_conv2d *c, const float *dy, const float *
                     .dilation_height = c->dilation_height, .dilation_width = c->dilation_width,
                     .pad_top = transposed ? c->pad_top : (c->kernel_height - 1) * c->dilation_height - c->pad_top,
                     .pad_left = transposed ? c->pad_left : (c->kernel_width - 1) * c->dilation_width - c->pad_left,
-                    .x = dy, .packed = packed, .epilogue = &none, .y = dx};
+                    .x = dy, .packed = packed, .epilogue = epilogue, .y = dx};
     run(&t);
 }

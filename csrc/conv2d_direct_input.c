@@ -19,9 +19,9 @@ typedef struct input_task {
     const fc_conv2d *conv;
     const fc_context *ctx;
     const conv2d_phase_tables *tables;
-    const float *x, *weight; /* x: dy of the gradient */
+    const float *dy, *weight;
     const conv2d_epilogue *epilogue;
-    float *y;
+    float *dx;
     char *scratch; /* a thread: scratch_bytes */
     int64_t scratch_bytes;
 } input_task;
@@ -54,19 +54,19 @@ static void run_panels(void *arg, int64_t begin, int64_t end, int thread) {
             for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
                 const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
                 const int64_t before = gather.taps_before * conv2d_out_depth(c) * t->ctx->kernels->tile_columns;
-                conv2d_gather_run_panel(&gather, t->x, packed + before, panel, t->epilogue, t->y, arena.next, t->ctx);
+                conv2d_gather_run_panel(&gather, t->dy, packed + before, panel, t->epilogue, t->dx, arena.next, t->ctx);
             }
         }
     }
 }
 
-void conv2d_direct_transposed(const fc_conv2d *c, const float *x, const float *weight, const conv2d_epilogue *epilogue,
-                              float *y, void *workspace, const fc_context *ctx) {
+void conv2d_direct_backward_input(const fc_conv2d *c, const float *dy, const float *weight,
+                                  const conv2d_epilogue *epilogue, float *dx, void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
     const conv2d_phase_tables tables = conv2d_take_phase_tables(c, &arena);
     conv2d_fill_phase_tables(c, &tables);
     if (panel_by_panel(c)) {
-        input_task t = {c, ctx, &tables, x, weight, epilogue, y, arena.next, thread_bytes(c, ctx)};
+        input_task t = {c, ctx, &tables, dy, weight, epilogue, dx, arena.next, thread_bytes(c, ctx)};
         fc_parallel(panels(c, ctx), fc_threads_for_arithmetic(conv2d_multiply_adds(c), ctx), run_panels, &t);
         return;
     }
@@ -76,14 +76,9 @@ void conv2d_direct_transposed(const fc_conv2d *c, const float *x, const float *w
         for (int64_t b = 0; b < conv2d_phase_columns(c); b++) {
             const conv2d_gather gather = conv2d_phase_gather(c, a, b, &tables);
             const int64_t before = gather.taps_before * conv2d_out_depth(c) * ctx->kernels->tile_columns;
-            conv2d_gather_run(&gather, x, packed + before * panels(c, ctx), epilogue, y, arena.next, ctx);
+            conv2d_gather_run(&gather, dy, packed + before * panels(c, ctx), epilogue, dx, arena.next, ctx);
         }
     }
-}
-
-void conv2d_direct_backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                                  const fc_context *ctx) {
-    conv2d_direct_transposed(c, dy, weight, &(conv2d_epilogue){0}, dx, workspace, ctx);
 }
 
 int64_t conv2d_direct_input_bytes(const fc_conv2d *c, const fc_context *ctx) {

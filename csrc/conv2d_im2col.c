@@ -157,10 +157,12 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
     run(c, FC_FORWARD, &(im2col_operands){.x = x, .weight = packed, .epilogue = epilogue, .y = y}, workspace, ctx);
 }
 
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
-    memset(dx, 0, (size_t)(c->batch * c->in_height * c->in_width * c->in_channels) * sizeof(float));
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
+    const int64_t pixels = c->batch * c->in_height * c->in_width;
+    memset(dx, 0, (size_t)(pixels * c->in_channels) * sizeof(float));
     run(c, FC_BACKWARD_INPUT, &(im2col_operands){.dy = dy, .weight = weight, .dx = dx}, workspace, ctx);
+    conv2d_finish_pixels(epilogue, pixels, c->in_channels, dx, ctx);
 }
 
 static void backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,

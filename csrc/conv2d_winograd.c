@@ -79,12 +79,12 @@ static int64_t packed_floats(const winograd_map *map, const fc_context *ctx) {
 
 static int64_t raw_floats(const winograd_map *map) { return map->groups * map->in_depth * map->out_depth * 9; }
 
-void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
-                              int64_t end, float *u, const fc_context *ctx) {
+void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, bool unscaled, int64_t index,
+                              int64_t begin, int64_t end, float *u, const fc_context *ctx) {
     const int64_t panels = winograd_panels(map, ctx), width = ctx->kernels->tile_columns;
     const int64_t column = index % panels * width;
     const fc_winograd_weight panel = {
-        .outputs = map->outputs, .rotated = weights->rotated,
+        .outputs = map->outputs, .rotated = weights->rotated, .unscaled = unscaled,
         .w = weights->w + index / panels * weights->group_stride + begin * weights->depth_stride +
              column * weights->column_stride,
         .depth = end - begin, .depth_stride = weights->depth_stride, .columns = fc_min(width, map->out_depth - column),
@@ -104,7 +104,7 @@ static void transform_panels(void *arg, int64_t begin, int64_t end, int thread) 
     const pack_task *t = arg;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        winograd_transform_panel(t->map, &t->weights, i, 0, t->map->in_depth,
+        winograd_transform_panel(t->map, &t->weights, false, i, 0, t->map->in_depth,
                                  t->packed + i * winograd_panel_floats(t->map, t->ctx), t->ctx);
 }
 
@@ -148,10 +148,10 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
 
 /* Weights that are used once are transformed as they are used: written to memory and read again (256 channels: 9 MB)
  * they took half of the time at 14 x 14. */
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, float *dx, void *workspace,
-                           const fc_context *ctx) {
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
     const winograd_map map = backward_map(c);
-    winograd_product product = {&map, dy, NULL, backward_weights(&map, weight), &(conv2d_epilogue){0}, dx};
+    winograd_product product = {&map, dy, NULL, backward_weights(&map, weight), epilogue, dx};
     fc_arena arena = {workspace};
     if (!winograd_is_one_block(&map, ctx)) {
         float *packed = fc_take(&arena, packed_floats(&map, ctx) * (int64_t)sizeof(float));

@@ -55,9 +55,9 @@ typedef struct winograd_weights {
 int64_t winograd_panels(const winograd_map *map, const fc_context *ctx); /* of a group */
 int64_t winograd_weight_floats(int64_t depth, const fc_context *ctx);
 int64_t winograd_panel_floats(const winograd_map *map, const fc_context *ctx);
-/* The depths [begin, end) of panel number `index` of all groups. */
-void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
-                              int64_t end, float *u, const fc_context *ctx);
+/* The depths [begin, end) of panel number `index` of all groups. unscaled: for inputs that have the transform's factors. */
+void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, bool unscaled, int64_t index,
+                              int64_t begin, int64_t end, float *u, const fc_context *ctx);
 
 /* ---- conv2d_winograd_run.c */
 

@@ -150,11 +150,11 @@ static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, 
 static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end, float *v) {
     const winograd_map *map = t->map;
     const float *pixel[WINOGRAD_MOST_ELEMENTS];
-    fc_winograd_input tile = {.outputs = map->outputs, .pixel = pixel, .channels = map->groups * map->in_depth,
-                              .v_step = element_floats(map, t->threads)};
+    fc_winograd_planes tile = {.outputs = map->outputs, .scaled = !t->p->packed, .pixel = pixel,
+                               .channels = map->groups * map->in_depth, .planes_step = element_floats(map, t->threads)};
     for (int64_t i = begin; i < end; i++) {
         winograd_point_at_pixels(map, i, t->p->x, t->zeros, pixel);
-        tile.v = v + (i - begin) * row_floats(map);
+        tile.planes = v + (i - begin) * row_floats(map);
         t->ctx->kernels->winograd_input(&tile);
     }
 }
@@ -175,7 +175,7 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
         int64_t u_step = winograd_weight_floats(map->in_depth, t->ctx);
         tile.depth = fc_min(block, map->in_depth - depth);
         if (!t->p->packed) {
-            winograd_transform_panel(map, &t->p->weights, index, depth, depth + tile.depth, s->u, t->ctx);
+            winograd_transform_panel(map, &t->p->weights, true, index, depth, depth + tile.depth, s->u, t->ctx);
             u = s->u;
             u_step = winograd_weight_floats(tile.depth, t->ctx);
         }

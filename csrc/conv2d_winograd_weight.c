@@ -151,7 +151,7 @@ static void transform_tiles(void *arg, int64_t begin, int64_t end, int thread) {
         const int64_t first = item * BLOCK, count = fc_min(BLOCK, t->count - first);
         for (int64_t i = 0; i < count; i++)
             winograd_point_at_pixels(&t->size.map, t->first + first + i, t->x, t->zeros, pixel + i * planes);
-        transform_panels(t, kernels->winograd_x, pixel, planes, count, c, part->c_count, kernels->panel_rows,
+        transform_panels(t, kernels->winograd_input, pixel, planes, count, c, part->c_count, kernels->panel_rows,
                          t->v + first * kernels->panel_rows, t->size.v_plane);
         for (int64_t i = 0; i < count; i++) point_at_outputs(t, t->first + first + i, pixel + i * pixels);
         transform_panels(t, kernels->winograd_dy, pixel, pixels, count, k, part->k_count, kernels->tile_columns,

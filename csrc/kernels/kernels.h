@@ -73,18 +73,7 @@ typedef struct fc_plane_tile {
     const float *bias; /* [outputs] or NULL */
 } fc_plane_tile;
 
-/* The gradient in the weights by Winograd's algorithm. A tile's transform, one value a channel and plane:
- * planes[(i * (m + 2) + j) * planes_step + c] = (B' x B)[i][j] or (A dy A')[i][j]; whole vectors are written. */
-typedef struct fc_winograd_planes {
-    int outputs;                /* m, 2 or 4 */
-    const float *const *pixel;  /* [(m + 2)^2] of x, [m^2] of dy: where channel 0 lies */
-    const float *const *ahead;  /* as pixel, of a tile that follows and is fetched into the cache, or NULL */
-    int64_t offset, ahead_offset, channels; /* the first channel, of the tile ahead; how many */
-    float *planes;
-    int64_t planes_step;
-} fc_winograd_planes;
-
-/* The sums over tiles, for one panel of input channels (panel_rows of them) and some of output channels (tile_columns each):
+/* Winograd's gradient in the weights: the sums over tiles, for one panel of input channels (panel_rows of them) and some of output channels (tile_columns each):
  * m[plane][i][j] (+)= sum over tiles t of v[plane][t][i] * d[plane][t][j]. Lanes past the last channel hold anything:
  * vectors are read and written whole. */
 typedef struct fc_winograd_sums {
@@ -147,14 +136,17 @@ typedef struct fc_pool_run {
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */
 
-/* v[element * v_step + c] = (B' x B)[element] for every channel; whole vectors are written. */
-typedef struct fc_winograd_input {
+/* A tile's transform, one value a channel and element: planes[(i * (m + 2) + j) * planes_step + c] = (B' x B)[i][j] or, for
+ * the gradient in the weights, (A dy A')[i][j]; whole vectors are written. */
+typedef struct fc_winograd_planes {
     int outputs;                /* m */
-    const float *const *pixel;  /* [(m + 2)^2] */
-    int64_t channels;
-    float *v;
-    int64_t v_step;
-} fc_winograd_input;
+    bool scaled;                /* of x: times the factors that winograd_weight left out */
+    const float *const *pixel;  /* [(m + 2)^2] of x, [m^2] of dy: where channel 0 lies */
+    const float *const *ahead;  /* as pixel, of a tile that follows and is fetched into the cache, or NULL */
+    int64_t offset, ahead_offset, channels; /* the first channel, of the tile ahead; how many */
+    float *planes;
+    int64_t planes_step;
+} fc_winograd_planes;
 
 /* y[i * row_step + j * column_step + k] = activation((A' products A)[i][j] + bias[k] + residual[where y is]) for the
  * first `rows` and `columns` of the m x m outputs; whole vectors of products are read. *finite: every sum is finite. */
@@ -172,7 +164,7 @@ typedef struct fc_winograd_output {
  * vector. w[d * depth_stride + j * column_stride + 3 * r + s] are the weights, turned by 180 degrees if `rotated`. */
 typedef struct fc_winograd_weight {
     int outputs;
-    bool rotated;
+    bool rotated, unscaled; /* unscaled: without the factors, which winograd_input has then */
     const float *w;
     int64_t depth, depth_stride, columns, column_stride;
     float *u;

@@ -250,6 +250,33 @@ FC_INLINE void v_store_quad(float *p, vfloat v, const int i) {
 #endif
 }
 
+/* For nine interleaved values a column (winograd_take_taps): b in the lanes whose number modulo 9 has the bit, a in the
+ * others; and lane (9 * j + first) % lanes of v in lane j. `bit` and `first` are constants. */
+FC_INLINE vfloat v_blend_ninths(vfloat a, vfloat b, const int bit) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    return (vfloat)_mm512_mask_blend_ps(bit == 1 ? 0x54aa : bit == 2 ? 0x98cc : bit == 4 ? 0xe0f0 : 0x0100, (__m512)a,
+                                        (__m512)b);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    if (bit == 1) return (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xaa);
+    return bit == 2 ? (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xcc)
+                    : (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xf0);
+#else
+    return bit == 1 ? (vfloat){a[0], b[1], a[2], b[3]} : (vfloat){a[0], a[1], b[2], b[3]};
+#endif
+}
+
+FC_INLINE vfloat v_every_ninth(vfloat v, const int first) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const vint nine = (vint){0, 9, 2, 11, 4, 13, 6, 15, 8, 1, 10, 3, 12, 5, 14, 7};
+    return (vfloat)_mm512_permutexvar_ps((__m512i)((nine + vi_splat(first)) & vi_splat(15)), (__m512)v);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    const vint nine = (vint){0, 1, 2, 3, 4, 5, 6, 7};
+    return (vfloat)_mm256_permutevar8x32_ps((__m256)v, (__m256i)((nine + vi_splat(first)) & vi_splat(7)));
+#else
+    return (vfloat){v[first % 4], v[(first + 1) % 4], v[(first + 2) % 4], v[(first + 3) % 4]};
+#endif
+}
+
 #if FC_LANES >= 8 && defined(__x86_64__)
 /* Eight floats: the i-th four lanes of a, then those of b. Two stores of four take an extraction each on top. */
 FC_INLINE void v_store_pair(float *p, vfloat a, vfloat b, const int i) {
