@@ -130,7 +130,8 @@ def conv2d(
     activation: None, a name ("relu") or (name, parameter), applied before y is stored.
     algorithm: "auto", the fastest by measured rules; "direct", "im2col", "depthwise" (one channel a group); for 3x3
     with stride 1 "winograd", "winograd_2x2" (more exact) and "winograd_6x6" (less), whose relative errors are about
-    2e-6, 5e-7 and 6e-6 beside 3e-7. `runtime.options(winograd=False)` keeps "auto" off them. out: where to write y.
+    2e-6, 5e-7 and 6e-6 beside 3e-7, and "winograd_depthwise". `runtime.options(winograd=False)` keeps "auto" off them.
+    out: where to write y.
 
     TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 
