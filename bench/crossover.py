@@ -35,7 +35,7 @@ CHANNELS = (
 MAPS = (4, 7, 8, 14, 28, 56, 112)
 BATCHES = (1, 4, 16)
 PASSES = ("forward", "forward_packed", "backward_input", "backward_weight")
-FEWEST_CHANNELS = {"backward_weight": 3}  # on either side that leave a choice; elsewhere 12
+FEWEST_CHANNELS = 12  # on either side that leave a choice
 NEAR_WEIGHTS = 1 << 21  # floats; more of them come from memory
 MOST_FLOPS = 4e9  # larger layers behave as those of half their size
 
@@ -135,7 +135,7 @@ def fit(paths):
             chosen = [
                 row
                 for row in rows
-                if row["pass"] == which and min(row["c"], row["k"]) >= FEWEST_CHANNELS.get(which, 12)
+                if row["pass"] == which and min(row["c"], row["k"]) >= FEWEST_CHANNELS
             ]
             times = np.array([row["best"][algorithm] * 1e9 for row in chosen])
             relative = np.array([counts(row, algorithm) for row in chosen]) / times[:, None]

@@ -62,13 +62,17 @@ conv2d_gather conv2d_phase_gather(const fc_conv2d *conv, int64_t a, int64_t b, c
 /* A gather that no phase exceeds in pixels, taps or reach, for sizing workspaces. */
 conv2d_gather conv2d_largest_phase(const fc_conv2d *conv);
 
+/* ---- conv2d_direct_columns.c: the input gradient from the weights as they lie. */
+
+bool conv2d_direct_takes_columns(const fc_conv2d *conv, const fc_context *ctx);
+int64_t conv2d_direct_columns_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void conv2d_direct_columns(const fc_conv2d *conv, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx);
+
 /* ---- conv2d_pack.c: weights in the order the tile reads them. */
 
 void conv2d_pack_forward(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
 /* All phases at once: that of a gather starts at taps_before * groups * panels * depth * tile columns. */
-/* Panel (group, columns) alone, as number `place` of `places` in each phase. */
-void conv2d_pack_phases_panel(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables,
-                              int64_t panel, int64_t place, int64_t places, float *packed, const fc_context *ctx);
 void conv2d_pack_backward_input(const fc_conv2d *conv, const float *weight, const conv2d_phase_tables *tables,
                                 float *packed, const fc_context *ctx);
 

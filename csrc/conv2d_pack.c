@@ -55,13 +55,15 @@ void conv2d_pack_forward(const fc_conv2d *c, const float *weight, float *packed,
 /* The weights (k, ., r, s) of a panel's input channels are one run over (channel, tap), and the taps are what is taken
  * apart. A tap belongs to one phase, where it is one of rows * columns. Runs are a kernel's size apart, which no
  * prefetcher follows. */
-void conv2d_pack_phases_panel(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables,
-                              int64_t panel, int64_t place, int64_t places, float *packed, const fc_context *ctx) {
-    const int64_t taps = conv2d_taps(c), depth = conv2d_out_depth(c), width = ctx->kernels->tile_columns;
-    const int64_t all_columns = conv2d_in_depth(c), groups_panels = conv2d_panel_count(all_columns, ctx);
-    const int64_t column = panel % groups_panels * width, next = all_columns * taps;
+static void pack_panel(const pack_task *t, int64_t panel) {
+    const fc_conv2d *c = t->conv;
+    const conv2d_phase_tables *tables = t->tables;
+    const fc_kernels *kernels = t->ctx->kernels;
+    const int64_t taps = conv2d_taps(c), depth = conv2d_out_depth(c), width = kernels->tile_columns;
+    const int64_t all_columns = conv2d_in_depth(c), group_panels = conv2d_panel_count(all_columns, t->ctx);
+    const int64_t column = panel % group_panels * width, next = all_columns * taps, panels = c->groups * group_panels;
     const int columns = (int)fc_min(width, all_columns - column);
-    const float *from = weight + panel / groups_panels * depth * next + column * taps;
+    const float *from = t->weight + panel / group_panels * depth * next + column * taps;
     int64_t at[PIECE];
     for (int64_t tap = 0; tap < taps; tap += PIECE) {
         const int64_t count = fc_min(PIECE, taps - tap);
@@ -69,24 +71,21 @@ void conv2d_pack_phases_panel(const fc_conv2d *c, const float *weight, const con
             const conv2d_phase_tap r = tables->row_of[(tap + i) / c->kernel_width];
             const conv2d_phase_tap s = tables->column_of[(tap + i) % c->kernel_width];
             const int64_t before = r.before * c->kernel_width + r.count * s.before;
-            at[i] = (before * places + place * r.count * s.count + r.index * s.count + s.index) * depth * width;
+            at[i] = (before * panels + panel * r.count * s.count + r.index * s.count + s.index) * depth * width;
         }
-        if (taps == 1) ctx->kernels->pack_panel(from, next, 1, depth, columns, packed + at[0]);
+        if (taps == 1) kernels->pack_panel(from, next, 1, depth, columns, t->packed + at[0]);
         for (int64_t k = 0; taps > 1 && k < depth; k++) {
             const float *run = from + k * next + tap;
             for (int64_t i = 0; i < columns * taps; i += 16) __builtin_prefetch(run + AHEAD * next + i);
-            ctx->kernels->pack_runs(run, taps, count, columns, at, packed + k * width);
+            kernels->pack_runs(run, taps, count, columns, at, t->packed + k * width);
         }
     }
 }
 
 /* Item: (group, panel). */
 static void pack_phases(void *arg, int64_t begin, int64_t end, int thread) {
-    const pack_task *t = arg;
-    const int64_t panels = t->conv->groups * conv2d_panel_count(conv2d_in_depth(t->conv), t->ctx);
     (void)thread;
-    for (int64_t item = begin; item < end; item++)
-        conv2d_pack_phases_panel(t->conv, t->weight, t->tables, item, item, panels, t->packed, t->ctx);
+    for (int64_t item = begin; item < end; item++) pack_panel(arg, item);
 }
 
 void conv2d_pack_backward_input(const fc_conv2d *c, const float *weight, const conv2d_phase_tables *tables,

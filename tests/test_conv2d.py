@@ -42,6 +42,22 @@ def test_integers_are_exact(case, algorithm, isa):
             assert_equal(actual, wanted, f"{name} into NaN, {threads} threads")
 
 
+@pytest.mark.parametrize("algorithm", EXACT)
+@pytest.mark.parametrize("case", AWKWARD, ids=ids)
+def test_the_input_gradient_has_the_whole_epilogue(case, algorithm, isa):
+    """Bias, residual and activation of the transposed convolution, in each algorithm and where no tap reaches."""
+    plan_or_skip(case, algorithm)
+    plan = make_plan(case, algorithm, activation="relu")
+    problem, (_, dx, *_) = integer_problem(case.name)
+    rng = np.random.default_rng(3)
+    bias, residual = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((case.c,), plan.x_shape))
+    dy, y = np.ascontiguousarray(problem.dy.transpose(0, 2, 3, 1)), np.full(plan.x_shape, np.nan, np.float32)
+    for added in (None, residual):
+        plan.transposed_forward(dy, problem.weight, bias, added, y, _native.Context(isa, 2))
+        sums = dx.transpose(0, 2, 3, 1) + bias + (0 if added is None else added)
+        assert_equal(y, np.maximum(sums, 0), "y")
+
+
 def test_the_data_proves_something():
     """An expected result of zeros or constants would hide errors."""
     for case in AWKWARD:

@@ -175,7 +175,7 @@ struct fc_kernels {
     const char *isa;
     int lanes;
     int gemm_rows;    /* the tallest gemm_tile */
-    int tile_rows;    /* the tallest outer_tile, and rows of winograd_sums */
+    int tile_rows;    /* the tallest outer_tile and pack_tile, and rows of winograd_sums */
     int tile_columns; /* the widest: two vectors */
     int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
     int panel_rows;   /* the least that is whole tiles and whole vectors */
