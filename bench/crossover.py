@@ -132,11 +132,7 @@ def fit(paths):
     for which in PASSES:
         fitted = []
         for algorithm in CANDIDATES:
-            chosen = [
-                row
-                for row in rows
-                if row["pass"] == which and min(row["c"], row["k"]) >= FEWEST_CHANNELS
-            ]
+            chosen = [row for row in rows if row["pass"] == which and min(row["c"], row["k"]) >= FEWEST_CHANNELS]
             times = np.array([row["best"][algorithm] * 1e9 for row in chosen])
             relative = np.array([counts(row, algorithm) for row in chosen]) / times[:, None]
             scale = np.maximum(relative.max(axis=0), 1e-30)

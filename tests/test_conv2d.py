@@ -12,6 +12,7 @@ from conv2d_problems import (
     Problem,
     ids,
     integer_problem,
+    make_plan,
     ops_results,
     plan_or_skip,
     plan_results,
