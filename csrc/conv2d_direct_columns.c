@@ -53,7 +53,7 @@ bool conv2d_direct_takes_columns(const fc_conv2d *c, const fc_context *ctx) {
 }
 
 static int64_t strip_count(const fc_conv2d *c) {
-    return single_tap(c) ? fc_ceil_div(conv2d_pixels(c), STRIP_PIXELS) : 1;
+    return single_tap(c) ? fc_max(1, fc_ceil_div(conv2d_pixels(c), STRIP_PIXELS)) : 1;
 }
 
 static columns_scratch take_scratch(const fc_conv2d *c, const fc_context *ctx, fc_arena *arena) {
