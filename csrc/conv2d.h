@@ -54,6 +54,15 @@ static inline int64_t conv2d_pixels(const fc_conv2d *c) { return c->batch * c->o
 static inline int64_t conv2d_multiply_adds(const fc_conv2d *c) {
     return conv2d_pixels(c) * c->out_channels * conv2d_in_depth(c) * conv2d_taps(c);
 }
+/* Where tap (r, s) of output pixel `pixel` lies in the input, counted in pixels; -1 outside. */
+static inline int64_t conv2d_input_pixel(const fc_conv2d *c, int64_t pixel, int64_t r, int64_t s) {
+    const int64_t q = pixel % c->out_width, p = pixel / c->out_width % c->out_height;
+    const int64_t n = pixel / c->out_width / c->out_height;
+    const int64_t h = p * c->stride_height + r * c->dilation_height - c->pad_top;
+    const int64_t w = q * c->stride_width + s * c->dilation_width - c->pad_left;
+    if (h < 0 || h >= c->in_height || w < 0 || w >= c->in_width) return -1;
+    return (n * c->in_height + h) * c->in_width + w;
+}
 
 /* ---- conv2d_strip.c: rows that were gathered, times packed weights. */
 

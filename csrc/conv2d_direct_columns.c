@@ -81,16 +81,6 @@ int64_t conv2d_direct_columns_bytes(const fc_conv2d *c, const fc_context *ctx) {
     return ctx->num_threads * thread_bytes(c, ctx);
 }
 
-/* Where tap (r, s) of output pixel `pixel` lies in the input, counted in pixels; -1 outside. */
-static int64_t reached_pixel(const fc_conv2d *c, int64_t pixel, int64_t r, int64_t s) {
-    const int64_t q = pixel % c->out_width, p = pixel / c->out_width % c->out_height;
-    const int64_t n = pixel / c->out_width / c->out_height;
-    const int64_t h = p * c->stride_height + r * c->dilation_height - c->pad_top;
-    const int64_t w = q * c->stride_width + s * c->dilation_width - c->pad_left;
-    if (h < 0 || h >= c->in_height || w < 0 || w >= c->in_width) return -1;
-    return (n * c->in_height + h) * c->in_width + w;
-}
-
 /* One block of the depth of one panel: `columns` of the weights at tile.w, whose rows lie tile.w_step apart. */
 typedef struct column_block {
     fc_tile tile;
@@ -158,7 +148,7 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
         stop = fc_min(end, (index + 1) * t->panels);
         fc_split(conv2d_pixels(c), t->strips, index, &first, &last);
         for (int64_t pixel = first; pixel < last; pixel++) {
-            const int64_t to = reached_pixel(c, pixel, 0, 0);
+            const int64_t to = conv2d_input_pixel(c, pixel, 0, 0);
             if (to < 0) continue;
             s.x[strip.rows] = t->dy + pixel * c->out_channels;
             s.y[strip.rows++] = t->dx + to * c->in_channels;
@@ -210,7 +200,7 @@ static void find_targets(const fc_conv2d *c, const columns_scratch *s, int64_t w
     const int64_t taps = conv2d_taps(c);
     for (int64_t tap = 0; tap < taps; tap++) s->at[tap] = tap * width;
     for (int64_t i = 0; i < conv2d_pixels(c) * taps; i++) {
-        const int64_t to = reached_pixel(c, i / taps, i % taps / c->kernel_width, i % taps % c->kernel_width);
+        const int64_t to = conv2d_input_pixel(c, i / taps, i % taps / c->kernel_width, i % taps % c->kernel_width);
         s->target[i] = to < 0 ? NULL : s->sums + to * width;
     }
 }

@@ -298,23 +298,3 @@ void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *pack
     t.panel_groups = fc_min(conv2d_panel_count(g->out_depth, ctx), fc_ceil_div(threads, t.strips * g->groups));
     fc_parallel(t.strips * g->groups * t.panel_groups, threads, run_strips, &t);
 }
-
-int64_t conv2d_gather_panel_bytes(const conv2d_gather *g) {
-    return fc_round_up(zeros_bytes(g), FC_ALIGNMENT) + thread_bytes(g);
-}
-
-void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel,
-                             const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx) {
-    if (g->batch * g->rows * g->columns == 0) return;
-    const int64_t panels = conv2d_panel_count(g->out_depth, ctx);
-    const gather_task t = begin_task(g, x, packed, epilogue, y, workspace, ctx);
-    const gather_scratch scratch = take_scratch(&t, t.scratch);
-    for (int64_t i = 0; i < t.strips; i++) {
-        const fc_strip strip = gather_strip(&t, i, &scratch);
-        conv2d_panels one = group_panels(&t, panel / panels);
-        one.packed = packed;
-        one.columns = fc_min(ctx->kernels->tile_columns, g->out_depth - panel % panels * ctx->kernels->tile_columns);
-        one.y_offset += panel % panels * ctx->kernels->tile_columns;
-        conv2d_multiply_strip(&strip, &one, 0, 1, ctx);
-    }
-}

@@ -25,11 +25,6 @@ int64_t conv2d_gather_workspace_bytes(const conv2d_gather *g, const fc_context *
 void conv2d_gather_run(const conv2d_gather *g, const float *x, const float *packed, const conv2d_epilogue *epilogue,
                        float *y, void *workspace, const fc_context *ctx);
 
-/* The same for one panel of columns of one group, on one thread: packed holds that panel alone. */
-int64_t conv2d_gather_panel_bytes(const conv2d_gather *g);
-void conv2d_gather_run_panel(const conv2d_gather *g, const float *x, const float *packed, int64_t panel,
-                             const conv2d_epilogue *epilogue, float *y, void *workspace, const fc_context *ctx);
-
 /* ---- conv2d_planes.c: the same for few output channels. */
 
 bool conv2d_uses_planes(const conv2d_gather *g, const fc_context *ctx);

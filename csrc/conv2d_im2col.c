@@ -27,16 +27,6 @@ static int64_t chunk_pixels(const fc_conv2d *c) {
     return fc_min(conv2d_pixels(c), fc_max(FEWEST_PIXELS, fc_min(MOST_PIXELS, fitting)));
 }
 
-/* Where tap (r, s) of output pixel `pixel` lies in the input, as an offset of pixels; -1 outside. */
-static int64_t input_pixel(const fc_conv2d *c, int64_t pixel, int64_t r, int64_t s) {
-    const int64_t q = pixel % c->out_width, p = pixel / c->out_width % c->out_height;
-    const int64_t n = pixel / c->out_width / c->out_height;
-    const int64_t h = p * c->stride_height + r * c->dilation_height - c->pad_top;
-    const int64_t w = q * c->stride_width + s * c->dilation_width - c->pad_left;
-    if (h < 0 || h >= c->in_height || w < 0 || w >= c->in_width) return -1;
-    return (n * c->in_height + h) * c->in_width + w;
-}
-
 /* columns[pixel][c][r][s] = x[...][c], or 0. Item: pixel of the chunk. */
 static void unfold(void *arg, int64_t begin, int64_t end, int thread) {
     const im2col_task *t = arg;
@@ -46,7 +36,7 @@ static void unfold(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
         float *row = t->columns + i * depth * taps;
         for (int64_t tap = 0; tap < taps; tap++) {
-            const int64_t at = input_pixel(c, t->begin + i, tap / c->kernel_width, tap % c->kernel_width);
+            const int64_t at = conv2d_input_pixel(c, t->begin + i, tap / c->kernel_width, tap % c->kernel_width);
             const float *from = t->x + at * c->in_channels + t->group * depth;
             for (int64_t d = 0; d < depth; d++) row[d * taps + tap] = at < 0 ? 0.0f : from[d];
         }
@@ -62,7 +52,7 @@ static void fold(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t i = 0; i < t->pixels; i++) {
         const float *row = t->columns + i * depth * taps;
         for (int64_t tap = 0; tap < taps; tap++) {
-            const int64_t at = input_pixel(c, t->begin + i, tap / c->kernel_width, tap % c->kernel_width);
+            const int64_t at = conv2d_input_pixel(c, t->begin + i, tap / c->kernel_width, tap % c->kernel_width);
             if (at < 0) continue;
             float *to = t->dx + at * c->in_channels + t->group * depth;
             for (int64_t d = begin; d < end; d++) to[d] += row[d * taps + tap];
