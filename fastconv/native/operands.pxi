@@ -61,11 +61,13 @@ cdef extern from *:
     void fastconv_use_huge_pages(void *memory, size_t size)
 
 
-# A first touch costs some 400 us a MB in pages of 4 KB and 40 to 90 in pages of 2 MB (measured): with huge pages a first
-# call pays less for its scratch, and streams of packed weights miss the TLB less often.
+# A first touch costs 330 to 400 us a MB in pages of 4 KB; one of 2 MB costs 60 us, or up to 390 where a virtual machine's
+# host has to find it first (measured). From half a huge page on, a first call pays less for its scratch so, and streams of
+# packed weights miss the TLB less often; with less, a first call of LeNet's first layer took 390 us more than the next
+# ones, and takes 80 more in small pages.
 cdef enum:
     HUGE_PAGE = 2 * 1024 * 1024
-    HUGE_SCRATCH = 256 * 1024  # scratch from this size on is rounded up to huge pages
+    HUGE_SCRATCH = 1024 * 1024  # scratch from this size on is rounded up to huge pages
 
 
 cdef class Workspace:
