@@ -13,6 +13,11 @@
 /* v of a block, and the transformed weights of a part of the depth where they are made as they are used. */
 enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 24, WEIGHT_BYTES = 512 * 1024 };
 
+/* Maps of more bytes, in and out together, are fetched ahead: a tile takes short runs from six rows, which no prefetcher
+ * of a CPU follows. 16 images of 64 channels at 56 x 56, 26 MB, went from 2.4 to 2.6 of the FMA peak on AVX-512 and
+ * from 2.1 to 2.6 on AVX2, where one image has 3.1 and 2.8. At 6 MB AVX-512 lost 3 %, and in cache it loses 2 %. */
+enum { FAR_BYTES = 8 * 1024 * 1024 };
+
 typedef struct winograd_task {
     const winograd_product *p;
     const winograd_map *map;
@@ -20,6 +25,7 @@ typedef struct winograd_task {
     const float *zeros;
     int threads;
     int64_t blocks, parts; /* of the tiles; of the panels */
+    bool far;              /* see FAR_BYTES */
     float *v;              /* of the only block, shared by the threads; or NULL */
     char *scratch;         /* a thread: scratch_bytes */
     int64_t scratch_bytes;
@@ -149,24 +155,62 @@ static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, 
 
 static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end, float *v) {
     const winograd_map *map = t->map;
-    const float *pixel[WINOGRAD_MOST_ELEMENTS];
+    const float *pixel[WINOGRAD_MOST_ELEMENTS], *ahead[WINOGRAD_MOST_ELEMENTS];
     fc_winograd_planes tile = {.outputs = map->outputs, .scaled = !t->p->packed, .pixel = pixel,
                                .channels = map->groups * map->in_depth, .planes_step = element_floats(map, t->threads)};
     for (int64_t i = begin; i < end; i++) {
         winograd_point_at_pixels(map, i, t->p->x, t->zeros, pixel);
+        tile.ahead = t->far && i + 1 < end ? ahead : NULL;
+        if (tile.ahead) winograd_point_at_pixels(map, i + 1, t->p->x, t->zeros, ahead);
         tile.planes = v + (i - begin) * row_floats(map);
         t->ctx->kernels->winograd_input(&tile);
     }
 }
 
-/* products[tile][element][column] of one panel, for the tiles [begin, end) of the block. */
-static void multiply_panel(const winograd_task *t, const winograd_scratch *s, int64_t index, int64_t begin,
-                           int64_t end) {
+/* `floats` of every pixel of a rectangle, whose rows and pixels lie so far apart. */
+static void fetch_to_read(const float *x, int64_t rows, int64_t columns, int64_t row_step, int64_t step,
+                          int64_t floats) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t c = 0; c < floats; c += 16) __builtin_prefetch(x + i * row_step + j * step + c, 0, 2);
+}
+
+static void fetch_to_write(const float *y, int64_t rows, int64_t columns, int64_t row_step, int64_t step,
+                           int64_t floats) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t c = 0; c < floats; c += 16) __builtin_prefetch(y + i * row_step + j * step + c, 1);
+}
+
+/* While a panel is multiplied memory is idle. Fetched are, for the tiles [begin, end), where their outputs of this panel
+ * lie and, of the tiles `ahead` further on, the panel's share of the input channels. */
+static void fetch_tiles(const winograd_task *t, int64_t index, int64_t begin, int64_t end, int64_t ahead) {
+    const winograd_map *map = t->map;
+    const int64_t m = map->outputs, width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
+    const int64_t in_channels = map->groups * map->in_depth, out_channels = map->groups * map->out_depth;
+    const int64_t column = index % panels * width, columns = fc_min(width, map->out_depth - column);
+    const int64_t share = fc_round_up(fc_ceil_div(in_channels, map->groups * panels), 16), channel = index * share;
+    for (int64_t i = begin; i < end; i++) {
+        const winograd_place to = winograd_tile(map, i), from = winograd_tile(map, i + ahead);
+        fetch_to_write(output_at(t, to, index / panels * map->out_depth + column),
+                       fc_min(m, map->out_height - to.row), fc_min(m, map->out_width - to.column),
+                       map->out_width * out_channels, out_channels, columns);
+        if (from.image >= map->batch || channel >= in_channels) continue;
+        const int64_t pixel = (from.image * map->in_height + from.row) * map->in_width + from.column;
+        fetch_to_read(t->p->x + pixel * in_channels + channel,
+                      fc_min(m, map->in_height - from.row), fc_min(m, map->in_width - from.column),
+                      map->in_width * in_channels, in_channels, fc_min(share, in_channels - channel));
+    }
+}
+
+/* products[tile][element][column] of one panel, for the tiles [begin, end) of the block from tile `first` on. */
+static void multiply_panel(const winograd_task *t, const winograd_scratch *s, int64_t first, int64_t index,
+                           int64_t begin, int64_t end) {
     const winograd_map *map = t->map;
     const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
-    const int64_t step = element_floats(map, t->threads);
+    const int64_t step = element_floats(map, t->threads), elements = winograd_elements(map), tiles = end - begin;
     const int64_t block = t->p->packed ? fc_block_depth(map->in_depth, t->ctx) : unpacked_depth(map, t->ctx);
-    const fc_strip strip = {.x = s->v_rows + begin, .y = s->product_rows + begin, .rows = end - begin};
+    const fc_strip strip = {.x = s->v_rows + begin, .y = s->product_rows + begin, .rows = tiles};
     const int lanes = t->ctx->kernels->lanes;
     const int columns = map->out_depth - index % panels * width > lanes ? 2 * lanes : lanes;
     fc_tile tile = {.taps = 1, .x_step = 1, .w_step = width, .alpha = 1.0f};
@@ -179,7 +223,10 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
             u = s->u;
             u_step = winograd_weight_floats(tile.depth, t->ctx);
         }
-        for (int64_t element = 0; element < winograd_elements(map); element++) {
+        for (int64_t element = 0; element < elements; element++) {
+            if (t->far && depth == 0)
+                fetch_tiles(t, index, first + begin + tiles * element / elements,
+                            first + begin + tiles * (element + 1) / elements, tiles);
             tile.x_offset = element * step + index / panels * map->in_depth + depth;
             tile.w = u + element * u_step;
             tile.y_offset = element * width;
@@ -258,6 +305,12 @@ static void finish_panel(const winograd_task *t, const winograd_scratch *s, int6
 
 /* ----------------------------------------------------------------------------------------------------------- run */
 
+/* Of x and y together. */
+static int64_t map_bytes(const winograd_map *map) {
+    return map->batch * map->groups * (int64_t)sizeof(float) *
+           (map->in_height * map->in_width * map->in_depth + map->out_height * map->out_width * map->out_depth);
+}
+
 /* Item: a block of tiles, all its panels. */
 static void run_blocks(void *arg, int64_t begin, int64_t end, int thread) {
     const winograd_task *t = arg;
@@ -267,7 +320,7 @@ static void run_blocks(void *arg, int64_t begin, int64_t end, int thread) {
         fc_split(winograd_tiles(t->map), t->blocks, item, &first, &last);
         transform_inputs(t, first, last, scratch.v);
         for (int64_t panel = 0; panel < t->map->groups * winograd_panels(t->map, t->ctx); panel++) {
-            multiply_panel(t, &scratch, panel, 0, last - first);
+            multiply_panel(t, &scratch, first, panel, 0, last - first);
             finish_panel(t, &scratch, first, panel, 0, last - first);
         }
     }
@@ -287,7 +340,7 @@ static void run_panels(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; item++) {
         int64_t first, last;
         fc_split(winograd_tiles(t->map), t->parts, item % t->parts, &first, &last);
-        multiply_panel(t, &scratch, item / t->parts, first, last);
+        multiply_panel(t, &scratch, 0, item / t->parts, first, last);
         finish_panel(t, &scratch, 0, item / t->parts, first, last);
     }
 }
@@ -299,6 +352,7 @@ void winograd_run(const winograd_product *product, void *workspace, const fc_con
     fc_arena arena = {workspace};
     if (tiles == 0) return;
     t.zeros = memset(fc_take(&arena, zeros_bytes(map)), 0, (size_t)zeros_bytes(map));
+    t.far = map_bytes(map) > FAR_BYTES;
     t.blocks = count_blocks(map, t.threads);
     t.v = t.blocks == 1 ? fc_take(&arena, v_bytes(map, t.threads)) : NULL;
     t.scratch = arena.next;

@@ -95,6 +95,17 @@ def test_bits_depend_on_neither_threads_nor_what_was_in_memory(name, algorithm, 
         assert (bits(y), bits(dx)) == first, f"{threads} threads"
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_images_of_a_large_batch_are_as_each_alone(groups, isa, rng):
+    """Maps beyond the cache, 10 MB here, are fetched ahead."""
+    case = case_of(33, 51, 37, 43, n=20, groups=groups)
+    x, weight, bias = reals(rng, case.x_shape), reals(rng, case.weight_shape), reals(rng, (case.k,))
+    together = ops.conv2d(x, weight, bias, algorithm="winograd", **case.geometry)
+    for image, result in zip(x, together, strict=True):
+        alone = ops.conv2d(image[None], weight, bias, algorithm="winograd", **case.geometry)
+        np.testing.assert_array_equal(bits(alone[0]), bits(result))
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_gradient_is_the_adjoint(algorithm, isa, rng):
     """<dy, conv(x, w)> = <backward_input(dy, w), x>, to the accuracy of the two."""
