@@ -273,6 +273,10 @@ def test_large_results_lie_at_whole_cache_lines_and_apart_in_their_pages(rng):
         with pytest.raises(ValueError, match="Block: size"):
             _native.Block(size)
     assert memoryview(_native.Block(0)).nbytes == 0
+    for size in (32 * 2**20 - 1, 32 * 2**20, 37 * 2**20 + 5):  # from 32 MB on they come from another allocator
+        memory = np.frombuffer(_native.Block(size), np.uint8)
+        assert memory.size == size and memory.ctypes.data % 64 == 0
+        memory[0] = memory[-1] = 7
 
 
 # ---------------------------------------------------------------------------------------------------------- threads

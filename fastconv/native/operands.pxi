@@ -51,6 +51,7 @@ cdef inline float *optional_result(object array, str name, tuple shape) except? 
 
 cdef extern from *:
     """
+    #include <stdlib.h>
     #if defined(__linux__)
     #include <sys/mman.h>
     static void fastconv_use_huge_pages(void *memory, size_t size) { madvise(memory, size, MADV_HUGEPAGE); }
@@ -59,6 +60,7 @@ cdef extern from *:
     #endif
     """
     void fastconv_use_huge_pages(void *memory, size_t size)
+    int posix_memalign(void **memory, size_t alignment, size_t size)
 
 
 # A first touch costs 330 to 400 us a MB in pages of 4 KB; one of 2 MB costs 60 us, or up to 390 where a virtual machine's
@@ -103,6 +105,9 @@ cdef enum:
     PAGE = 4096
     COLORS = 7           # places in a page that blocks start at in turn,
     COLOR_STEP = 9 * 64  # so many bytes apart
+    # The C library hands smaller blocks on from one array to the next, larger ones it takes from the system each time, 330
+    # to 400 us a MB in pages of 4 KB. (Smaller ones in huge pages too: a quarter more memory, and training was no faster.)
+    HUGE_BLOCK = 32 * 1024 * 1024
 
 
 cdef int next_color = 0
@@ -119,9 +124,14 @@ cdef class Block:
 
     def __cinit__(self, Py_ssize_t size):
         global next_color
+        cdef void *memory = NULL
         if size < 0:
             raise ValueError(f"Block: size={size}: must be >= 0")
-        self.memory = <char *>malloc(size + PAGE)
+        if size < HUGE_BLOCK:
+            memory = malloc(size + PAGE)
+        elif posix_memalign(&memory, HUGE_PAGE, size + PAGE) == 0:
+            fastconv_use_huge_pages(memory, size + PAGE)
+        self.memory = <char *>memory
         if self.memory == NULL:
             raise MemoryError(f"fastconv: no memory for an array of {size} bytes")
         next_color = (next_color + 1) % COLORS
