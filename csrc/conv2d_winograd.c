@@ -150,7 +150,7 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
  * they took half of the time at 14 x 14. */
 static void run_plain(winograd_product product, void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
-    if (!winograd_is_one_block(product.map, ctx)) {
+    if (!winograd_has_few_tiles(product.map)) {
         float *packed = fc_take(&arena, packed_floats(product.map, ctx) * (int64_t)sizeof(float));
         transform_weights(product.map, &product.weights, packed, ctx);
         product.packed = packed;
@@ -159,7 +159,7 @@ static void run_plain(winograd_product product, void *workspace, const fc_contex
 }
 
 static int64_t run_plain_bytes(const winograd_map *map, const fc_context *ctx) {
-    if (winograd_is_one_block(map, ctx)) return winograd_run_bytes(map, false, ctx);
+    if (winograd_has_few_tiles(map)) return winograd_run_bytes(map, false, ctx);
     return winograd_run_bytes(map, true, ctx) +
            fc_round_up(packed_floats(map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
 }
@@ -178,7 +178,7 @@ static int64_t plain_workspace_bytes(const fc_conv2d *c, const fc_context *ctx) 
 static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
                            float *dx, void *workspace, const fc_context *ctx) {
     const winograd_map map = backward_map(c);
-    const winograd_weights weights = backward_weights(&map, weight, winograd_is_one_block(&map, ctx));
+    const winograd_weights weights = backward_weights(&map, weight, winograd_has_few_tiles(&map));
     run_plain((winograd_product){&map, dy, NULL, weights, epilogue, dx}, workspace, ctx);
 }
 

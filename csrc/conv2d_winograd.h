@@ -70,8 +70,8 @@ typedef struct winograd_product {
     float *y;
 } winograd_product;
 
-/* With few tiles, all in one block, every transformed weight is used once. */
-bool winograd_is_one_block(const winograd_map *map, const fc_context *ctx);
+/* So few that they are one block, and each transformed weight is used once. */
+bool winograd_has_few_tiles(const winograd_map *map);
 int64_t winograd_run_bytes(const winograd_map *map, bool packed, const fc_context *ctx);
 void winograd_run(const winograd_product *product, void *workspace, const fc_context *ctx);
 
