@@ -13,11 +13,11 @@
 enum {
     /* v of a block. */
     BLOCK_BYTES = 512 * 1024, MOST_TILES = 24,
-    /* The transformed weights of a part of the depth where they are made as they are used: two parts of 256 channels. In three
-     * parts 14 x 14 takes 2 % longer, in four 5 %, in one 1 % longer. */
+    /* The transformed weights of a part of the depth where they are made as they are used: two parts of 256 channels.
+     * In three parts 14 x 14 takes 2 % longer, in four 5 %, in one 1 % longer. */
     WEIGHT_BYTES = 640 * 1024,
-    /* v where weights are made as they are used, and all tiles are one block. 128 channels at 28 x 28 (0.9 MB): 2 % faster than
-     * packing first, with two threads 13 %, for then half of what was packed lies in the other core's caches. */
+    /* v where weights are made as they are used, and all tiles are one block. 128 channels at 28 x 28 (0.9 MB): 2 %
+     * faster than packing first, with two threads 13 %: half of what was packed lies in the other core's caches. */
     FEW_BYTES = 1024 * 1024, FEW_TILES = 64
 };
 
