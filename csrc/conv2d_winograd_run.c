@@ -123,7 +123,7 @@ static float *output_at(const winograd_task *t, winograd_place place, int64_t ch
 
 static winograd_scratch take_scratch(const winograd_task *t, int thread) {
     const winograd_map *map = t->map;
-    const int64_t blocks = t->blocks, tiles = block_tiles(map, blocks), step = winograd_elements(map) * t->ctx->kernels->tile_columns;
+    const int64_t blocks = t->blocks, step = winograd_elements(map) * t->ctx->kernels->tile_columns;
     fc_arena arena = {t->scratch + thread * t->scratch_bytes};
     winograd_scratch s;
     s.v_rows = fc_take(&arena, table_bytes(map, blocks));
@@ -131,7 +131,7 @@ static winograd_scratch take_scratch(const winograd_task *t, int thread) {
     s.products = fc_take(&arena, products_bytes(map, blocks, t->ctx));
     s.v = t->v ? t->v : fc_take(&arena, v_bytes(map, blocks));
     s.u = t->p->packed ? NULL : fc_take(&arena, unpacked_bytes(map, t->ctx));
-    for (int64_t i = 0; i < tiles; i++) {
+    for (int64_t i = 0; i < block_tiles(map, blocks); i++) {
         s.v_rows[i] = s.v + i * row_floats(map);
         s.product_rows[i] = s.products + i * step;
     }
