@@ -112,6 +112,27 @@ void fc_conv2d_forward(const fc_conv2d *c, const float *x, const float *packed, 
     if (c->batch > 0) algorithms[c->chosen[FC_FORWARD]]->forward(c, x, packed, &epilogue, y, workspace, ctx);
 }
 
+int64_t fc_conv2d_plain_workspace_bytes(const fc_conv2d *c, const fc_context *ctx) {
+    const conv2d_algorithm *algorithm = algorithms[c->chosen[FC_FORWARD]];
+    if (algorithm->forward_plain) return algorithm->plain_workspace_bytes(c, ctx);
+    return fc_round_up(algorithm->packed_bytes(c, ctx), FC_ALIGNMENT) + algorithm->workspace_bytes(c, FC_FORWARD, ctx);
+}
+
+void fc_conv2d_forward_plain(const fc_conv2d *c, const float *x, const float *weight, const float *bias,
+                             const float *residual, float *y, void *workspace, const fc_context *ctx) {
+    const conv2d_algorithm *algorithm = algorithms[c->chosen[FC_FORWARD]];
+    const conv2d_epilogue epilogue = {bias, residual, &c->activation};
+    fc_arena arena = {workspace};
+    if (c->batch == 0) return;
+    if (algorithm->forward_plain) {
+        algorithm->forward_plain(c, x, weight, &epilogue, y, workspace, ctx);
+        return;
+    }
+    float *packed = fc_take(&arena, algorithm->packed_bytes(c, ctx));
+    algorithm->pack(c, weight, packed, ctx);
+    algorithm->forward(c, x, packed, &epilogue, y, arena.next, ctx);
+}
+
 void conv2d_backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
                            float *dx, void *workspace, const fc_context *ctx) {
     if (c->batch > 0)

@@ -22,7 +22,8 @@ void conv2d_finish_run(const conv2d_epilogue *epilogue, float *y, int64_t at, in
 void conv2d_finish_pixels(const conv2d_epilogue *epilogue, int64_t pixels, int64_t channels, float *y,
                           const fc_context *ctx);
 
-/* One algorithm, all its passes. Forward takes what `pack` made of the weights. */
+/* One algorithm, all its passes. Forward takes what `pack` made of the weights; forward_plain, NULL where they are packed
+ * first, the weights. */
 typedef struct conv2d_algorithm {
     const char *name;
     bool (*supports)(const fc_conv2d *conv);
@@ -35,6 +36,9 @@ typedef struct conv2d_algorithm {
                            float *dx, void *workspace, const fc_context *ctx);
     void (*backward_weight)(const fc_conv2d *conv, const float *dy, const float *x, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
+    int64_t (*plain_workspace_bytes)(const fc_conv2d *conv, const fc_context *ctx);
+    void (*forward_plain)(const fc_conv2d *conv, const float *x, const float *weight, const conv2d_epilogue *epilogue,
+                          float *y, void *workspace, const fc_context *ctx);
 } conv2d_algorithm;
 
 /* By the algorithm chosen. */

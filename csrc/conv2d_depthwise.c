@@ -181,9 +181,10 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 
 const conv2d_algorithm conv2d_depthwise = {
     "depthwise", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, depthwise_backward_weight,
+    NULL, NULL,
 };
 
 const conv2d_algorithm conv2d_winograd_depthwise = {
     "winograd_depthwise", supports_mixed, workspace_bytes, packed_bytes, pack, forward_mixed, backward_input_mixed,
-    depthwise_backward_weight,
+    depthwise_backward_weight, NULL, NULL,
 };

@@ -37,5 +37,5 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 
 const conv2d_algorithm conv2d_direct = {
     "direct", supports, workspace_bytes, packed_bytes, conv2d_pack_forward, forward,
-    conv2d_direct_backward_input, conv2d_direct_backward_weight,
+    conv2d_direct_backward_input, conv2d_direct_backward_weight, NULL, NULL,
 };

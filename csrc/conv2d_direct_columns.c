@@ -189,7 +189,7 @@ static void run_single_tap(columns_task *t, int threads) {
     const fc_conv2d *c = t->conv;
     const int64_t rows = c->batch * c->in_height, bytes = rows * c->in_width * c->in_channels * (int64_t)sizeof(float);
     t->strips = strip_count(c);
-    if (conv2d_pixels(c) < rows * c->in_width || c->pad_top || c->pad_left)
+    if (c->stride_height > 1 || c->stride_width > 1) /* a tap of stride 1 reaches every pixel */
         fc_parallel(rows, fc_threads_for_memory(bytes, t->ctx), fill_rows, t);
     fc_parallel(t->strips * t->panels, threads, run_strips, t);
 }

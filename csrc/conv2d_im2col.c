@@ -162,5 +162,5 @@ static void backward_weight(const fc_conv2d *c, const float *dy, const float *x,
 }
 
 const conv2d_algorithm conv2d_im2col = {
-    "im2col", supports, workspace_bytes, weight_bytes, pack, forward, backward_input, backward_weight,
+    "im2col", supports, workspace_bytes, weight_bytes, pack, forward, backward_input, backward_weight, NULL, NULL,
 };

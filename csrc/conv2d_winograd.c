@@ -79,12 +79,12 @@ static int64_t packed_floats(const winograd_map *map, const fc_context *ctx) {
 
 static int64_t raw_floats(const winograd_map *map) { return map->groups * map->in_depth * map->out_depth * 9; }
 
-void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, bool unscaled, int64_t index,
-                              int64_t begin, int64_t end, float *u, const fc_context *ctx) {
+void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
+                              int64_t end, float *u, const fc_context *ctx) {
     const int64_t panels = winograd_panels(map, ctx), width = ctx->kernels->tile_columns;
     const int64_t column = index % panels * width;
     const fc_winograd_weight panel = {
-        .outputs = map->outputs, .rotated = weights->rotated, .unscaled = unscaled,
+        .outputs = map->outputs, .rotated = weights->rotated, .unscaled = weights->unscaled,
         .w = weights->w + index / panels * weights->group_stride + begin * weights->depth_stride +
              column * weights->column_stride,
         .depth = end - begin, .depth_stride = weights->depth_stride, .columns = fc_min(width, map->out_depth - column),
@@ -104,7 +104,7 @@ static void transform_panels(void *arg, int64_t begin, int64_t end, int thread) 
     const pack_task *t = arg;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        winograd_transform_panel(t->map, &t->weights, false, i, 0, t->map->in_depth,
+        winograd_transform_panel(t->map, &t->weights, i, 0, t->map->in_depth,
                                  t->packed + i * winograd_panel_floats(t->map, t->ctx), t->ctx);
 }
 
@@ -116,12 +116,12 @@ static void transform_weights(const winograd_map *map, const winograd_weights *w
 }
 
 static winograd_weights forward_weights(const winograd_map *map, const float *w) {
-    return (winograd_weights){w, map->out_depth * map->in_depth * 9, 9, map->in_depth * 9, false};
+    return (winograd_weights){w, map->out_depth * map->in_depth * 9, 9, map->in_depth * 9, false, false};
 }
 
 /* Depths are the output channels of the layer, columns its input channels. */
-static winograd_weights backward_weights(const winograd_map *map, const float *w) {
-    return (winograd_weights){w, map->out_depth * map->in_depth * 9, map->out_depth * 9, 9, true};
+static winograd_weights backward_weights(const winograd_map *map, const float *w, bool unscaled) {
+    return (winograd_weights){w, map->out_depth * map->in_depth * 9, map->out_depth * 9, 9, true, unscaled};
 }
 
 /* ---------------------------------------------------------------------------------------------------------- passes */
@@ -148,17 +148,38 @@ static void forward(const fc_conv2d *c, const float *x, const float *packed, con
 
 /* Weights that are used once are transformed as they are used: written to memory and read again (256 channels: 9 MB)
  * they took half of the time at 14 x 14. */
-static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
-                           float *dx, void *workspace, const fc_context *ctx) {
-    const winograd_map map = backward_map(c);
-    winograd_product product = {&map, dy, NULL, backward_weights(&map, weight), epilogue, dx};
+static void run_plain(winograd_product product, void *workspace, const fc_context *ctx) {
     fc_arena arena = {workspace};
-    if (!winograd_is_one_block(&map, ctx)) {
-        float *packed = fc_take(&arena, packed_floats(&map, ctx) * (int64_t)sizeof(float));
-        transform_weights(&map, &product.weights, packed, ctx);
+    if (!winograd_has_few_tiles(product.map)) {
+        float *packed = fc_take(&arena, packed_floats(product.map, ctx) * (int64_t)sizeof(float));
+        transform_weights(product.map, &product.weights, packed, ctx);
         product.packed = packed;
     }
     winograd_run(&product, arena.next, ctx);
+}
+
+static int64_t run_plain_bytes(const winograd_map *map, const fc_context *ctx) {
+    if (winograd_has_few_tiles(map)) return winograd_run_bytes(map, false, ctx);
+    return winograd_run_bytes(map, true, ctx) +
+           fc_round_up(packed_floats(map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
+}
+
+static void forward_plain(const fc_conv2d *c, const float *x, const float *weight, const conv2d_epilogue *epilogue,
+                          float *y, void *workspace, const fc_context *ctx) {
+    const winograd_map map = forward_map(c);
+    run_plain((winograd_product){&map, x, NULL, forward_weights(&map, weight), epilogue, y}, workspace, ctx);
+}
+
+static int64_t plain_workspace_bytes(const fc_conv2d *c, const fc_context *ctx) {
+    const winograd_map map = forward_map(c);
+    return run_plain_bytes(&map, ctx);
+}
+
+static void backward_input(const fc_conv2d *c, const float *dy, const float *weight, const conv2d_epilogue *epilogue,
+                           float *dx, void *workspace, const fc_context *ctx) {
+    const winograd_map map = backward_map(c);
+    const winograd_weights weights = backward_weights(&map, weight, winograd_has_few_tiles(&map));
+    run_plain((winograd_product){&map, dy, NULL, weights, epilogue, dx}, workspace, ctx);
 }
 
 static void backward_weight(const fc_conv2d *c, const float *dy, const float *x, float *dweight, float *dbias,
@@ -170,10 +191,7 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
     const winograd_map map = pass == FC_FORWARD ? forward_map(c) : backward_map(c);
     if (pass == FC_BACKWARD_WEIGHT)
         return conv2d_winograd_weight_bytes(c, outputs_of(c, FC_BACKWARD_WEIGHT), ctx);
-    if (pass == FC_FORWARD) return winograd_run_bytes(&map, true, ctx);
-    if (winograd_is_one_block(&map, ctx)) return winograd_run_bytes(&map, false, ctx);
-    return winograd_run_bytes(&map, true, ctx) +
-           fc_round_up(packed_floats(&map, ctx) * (int64_t)sizeof(float), FC_ALIGNMENT);
+    return pass == FC_FORWARD ? winograd_run_bytes(&map, true, ctx) : run_plain_bytes(&map, ctx);
 }
 
 /* ------------------------------------------------------------------------------------------------- three algorithms */
@@ -181,10 +199,13 @@ static int64_t workspace_bytes(const fc_conv2d *c, fc_pass pass, const fc_contex
 /* One code for all three: m is that of the algorithm chosen for the pass. */
 const conv2d_algorithm conv2d_winograd_2x2 = {
     "winograd_2x2", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, backward_weight,
+    plain_workspace_bytes, forward_plain,
 };
 const conv2d_algorithm conv2d_winograd = {
     "winograd", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, backward_weight,
+    plain_workspace_bytes, forward_plain,
 };
 const conv2d_algorithm conv2d_winograd_6x6 = {
     "winograd_6x6", supports, workspace_bytes, packed_bytes, pack, forward, backward_input, backward_weight,
+    plain_workspace_bytes, forward_plain,
 };

@@ -47,7 +47,7 @@ void conv2d_winograd_backward_weight(const fc_conv2d *conv, int outputs, const f
 typedef struct winograd_weights {
     const float *w;
     int64_t group_stride, depth_stride, column_stride;
-    bool rotated;
+    bool rotated, unscaled; /* unscaled: the transformed inputs take their factors */
 } winograd_weights;
 
 /* Transformed, a panel of tile_columns output channels of a group lies as [element][depth][tile_columns], with
@@ -55,9 +55,9 @@ typedef struct winograd_weights {
 int64_t winograd_panels(const winograd_map *map, const fc_context *ctx); /* of a group */
 int64_t winograd_weight_floats(int64_t depth, const fc_context *ctx);
 int64_t winograd_panel_floats(const winograd_map *map, const fc_context *ctx);
-/* The depths [begin, end) of panel number `index` of all groups. unscaled: for inputs that have the transform's factors. */
-void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, bool unscaled, int64_t index,
-                              int64_t begin, int64_t end, float *u, const fc_context *ctx);
+/* The depths [begin, end) of panel number `index` of all groups. */
+void winograd_transform_panel(const winograd_map *map, const winograd_weights *weights, int64_t index, int64_t begin,
+                              int64_t end, float *u, const fc_context *ctx);
 
 /* ---- conv2d_winograd_run.c */
 
@@ -70,8 +70,8 @@ typedef struct winograd_product {
     float *y;
 } winograd_product;
 
-/* With few tiles, all in one block, every transformed weight is used once. */
-bool winograd_is_one_block(const winograd_map *map, const fc_context *ctx);
+/* So few that they are one block, and each transformed weight is used once. */
+bool winograd_has_few_tiles(const winograd_map *map);
 int64_t winograd_run_bytes(const winograd_map *map, bool packed, const fc_context *ctx);
 void winograd_run(const winograd_product *product, void *workspace, const fc_context *ctx);
 

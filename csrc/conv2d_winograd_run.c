@@ -10,8 +10,16 @@
  */
 #include "conv2d_winograd.h"
 
-/* v of a block, and the transformed weights of a part of the depth where they are made as they are used. */
-enum { BLOCK_BYTES = 512 * 1024, MOST_TILES = 24, WEIGHT_BYTES = 512 * 1024 };
+enum {
+    /* v of a block. */
+    BLOCK_BYTES = 512 * 1024, MOST_TILES = 24,
+    /* The transformed weights of a part of the depth where they are made as they are used: two parts of 256 channels.
+     * In three parts 14 x 14 takes 2 % longer, in four 5 %, in one 1 % longer. */
+    WEIGHT_BYTES = 640 * 1024,
+    /* v where weights are made as they are used, and all tiles are one block. 128 channels at 28 x 28 (0.9 MB): 2 %
+     * faster than packing first, with two threads 13 %: half of what was packed lies in the other core's caches. */
+    FEW_BYTES = 1024 * 1024, FEW_TILES = 64
+};
 
 /* Maps of more bytes, in and out together, are fetched ahead: a tile takes short runs from six rows, which no prefetcher
  * of a CPU follows. 16 images of 64 channels at 56 x 56, 26 MB, went from 2.4 to 2.6 of the FMA peak on AVX-512 and
@@ -51,27 +59,25 @@ static int64_t count_blocks(const winograd_map *map, int threads) {
     return blocks == 1 ? 1 : fc_min(tiles, fc_round_up(blocks, threads));
 }
 
-static int64_t block_tiles(const winograd_map *map, int threads) {
-    return fc_ceil_div(winograd_tiles(map), count_blocks(map, threads));
-}
+static int64_t block_tiles(const winograd_map *map, int64_t blocks) { return fc_ceil_div(winograd_tiles(map), blocks); }
 
 /* From one element of v to the next: an odd number of cache lines, so that the elements of a vector of channels fall
  * into sets of their own in L1. */
-static int64_t element_floats(const winograd_map *map, int threads) {
-    return fc_round_up(block_tiles(map, threads) * row_floats(map), 32) + 16;
+static int64_t element_floats(const winograd_map *map, int64_t blocks) {
+    return fc_round_up(block_tiles(map, blocks) * row_floats(map), 32) + 16;
 }
 
-static int64_t v_bytes(const winograd_map *map, int threads) {
-    return winograd_elements(map) * element_floats(map, threads) * (int64_t)sizeof(float);
+static int64_t v_bytes(const winograd_map *map, int64_t blocks) {
+    return winograd_elements(map) * element_floats(map, blocks) * (int64_t)sizeof(float);
 }
 
-static int64_t products_bytes(const winograd_map *map, int threads, const fc_context *ctx) {
-    return fc_round_up(block_tiles(map, threads) * winograd_elements(map) * ctx->kernels->tile_columns *
+static int64_t products_bytes(const winograd_map *map, int64_t blocks, const fc_context *ctx) {
+    return fc_round_up(block_tiles(map, blocks) * winograd_elements(map) * ctx->kernels->tile_columns *
                        (int64_t)sizeof(float), FC_ALIGNMENT);
 }
 
-static int64_t table_bytes(const winograd_map *map, int threads) {
-    return fc_round_up(block_tiles(map, threads) * (int64_t)sizeof(float *), FC_ALIGNMENT);
+static int64_t table_bytes(const winograd_map *map, int64_t blocks) {
+    return fc_round_up(block_tiles(map, blocks) * (int64_t)sizeof(float *), FC_ALIGNMENT);
 }
 
 /* The depth of the part of a panel that is transformed at a time where it is used at once. */
@@ -90,23 +96,27 @@ static int threads_for(const winograd_map *map, const fc_context *ctx) {
     return fc_threads_for_arithmetic(pixels * map->groups * map->out_depth * map->in_depth * 9, ctx);
 }
 
-static int64_t thread_bytes(const winograd_map *map, bool packed, int threads, const fc_context *ctx) {
-    const bool shared = count_blocks(map, threads) == 1;
-    return products_bytes(map, threads, ctx) + 2 * table_bytes(map, threads) + (shared ? 0 : v_bytes(map, threads)) +
+/* Of a run with weights that are packed, or are not. */
+static int64_t blocks_of(const winograd_map *map, bool packed, int threads) {
+    return packed ? count_blocks(map, threads) : 1;
+}
+
+static int64_t thread_bytes(const winograd_map *map, bool packed, int64_t blocks, const fc_context *ctx) {
+    return products_bytes(map, blocks, ctx) + 2 * table_bytes(map, blocks) + (blocks == 1 ? 0 : v_bytes(map, blocks)) +
            (packed ? 0 : unpacked_bytes(map, ctx));
 }
 
 static int64_t zeros_bytes(const winograd_map *map) { return row_floats(map) * (int64_t)sizeof(float); }
 
-bool winograd_is_one_block(const winograd_map *map, const fc_context *ctx) {
-    return count_blocks(map, threads_for(map, ctx)) == 1;
+bool winograd_has_few_tiles(const winograd_map *map) {
+    return winograd_tiles(map) <= FEW_TILES && v_bytes(map, 1) <= FEW_BYTES;
 }
 
 int64_t winograd_run_bytes(const winograd_map *map, bool packed, const fc_context *ctx) {
     const int threads = threads_for(map, ctx);
     if (winograd_tiles(map) == 0) return 0;
-    return zeros_bytes(map) + (count_blocks(map, threads) == 1 ? v_bytes(map, threads) : 0) +
-           threads * thread_bytes(map, packed, threads, ctx);
+    const int64_t blocks = blocks_of(map, packed, threads);
+    return zeros_bytes(map) + (blocks == 1 ? v_bytes(map, 1) : 0) + threads * thread_bytes(map, packed, blocks, ctx);
 }
 
 /* --------------------------------------------------------------------------------------------------------- tiles */
@@ -119,16 +129,15 @@ static float *output_at(const winograd_task *t, winograd_place place, int64_t ch
 
 static winograd_scratch take_scratch(const winograd_task *t, int thread) {
     const winograd_map *map = t->map;
-    const int threads = t->threads;
-    const int64_t tiles = block_tiles(map, threads), step = winograd_elements(map) * t->ctx->kernels->tile_columns;
+    const int64_t blocks = t->blocks, step = winograd_elements(map) * t->ctx->kernels->tile_columns;
     fc_arena arena = {t->scratch + thread * t->scratch_bytes};
     winograd_scratch s;
-    s.v_rows = fc_take(&arena, table_bytes(map, threads));
-    s.product_rows = fc_take(&arena, table_bytes(map, threads));
-    s.products = fc_take(&arena, products_bytes(map, threads, t->ctx));
-    s.v = t->v ? t->v : fc_take(&arena, v_bytes(map, threads));
+    s.v_rows = fc_take(&arena, table_bytes(map, blocks));
+    s.product_rows = fc_take(&arena, table_bytes(map, blocks));
+    s.products = fc_take(&arena, products_bytes(map, blocks, t->ctx));
+    s.v = t->v ? t->v : fc_take(&arena, v_bytes(map, blocks));
     s.u = t->p->packed ? NULL : fc_take(&arena, unpacked_bytes(map, t->ctx));
-    for (int64_t i = 0; i < tiles; i++) {
+    for (int64_t i = 0; i < block_tiles(map, blocks); i++) {
         s.v_rows[i] = s.v + i * row_floats(map);
         s.product_rows[i] = s.products + i * step;
     }
@@ -156,8 +165,8 @@ static void multiply_pixels(const winograd_task *t, int64_t index, int64_t tap, 
 static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end, float *v) {
     const winograd_map *map = t->map;
     const float *pixel[WINOGRAD_MOST_ELEMENTS], *ahead[WINOGRAD_MOST_ELEMENTS];
-    fc_winograd_planes tile = {.outputs = map->outputs, .scaled = !t->p->packed, .pixel = pixel,
-                               .channels = map->groups * map->in_depth, .planes_step = element_floats(map, t->threads)};
+    fc_winograd_planes tile = {.outputs = map->outputs, .scaled = t->p->weights.unscaled, .pixel = pixel,
+                               .channels = map->groups * map->in_depth, .planes_step = element_floats(map, t->blocks)};
     for (int64_t i = begin; i < end; i++) {
         winograd_point_at_pixels(map, i, t->p->x, t->zeros, pixel);
         tile.ahead = t->far && i + 1 < end ? ahead : NULL;
@@ -208,7 +217,7 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
                            int64_t begin, int64_t end) {
     const winograd_map *map = t->map;
     const int64_t width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
-    const int64_t step = element_floats(map, t->threads), elements = winograd_elements(map), tiles = end - begin;
+    const int64_t step = element_floats(map, t->blocks), elements = winograd_elements(map), tiles = end - begin;
     const int64_t block = t->p->packed ? fc_block_depth(map->in_depth, t->ctx) : unpacked_depth(map, t->ctx);
     const fc_strip strip = {.x = s->v_rows + begin, .y = s->product_rows + begin, .rows = tiles};
     const int lanes = t->ctx->kernels->lanes;
@@ -219,7 +228,7 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
         int64_t u_step = winograd_weight_floats(map->in_depth, t->ctx);
         tile.depth = fc_min(block, map->in_depth - depth);
         if (!t->p->packed) {
-            winograd_transform_panel(map, &t->p->weights, true, index, depth, depth + tile.depth, s->u, t->ctx);
+            winograd_transform_panel(map, &t->p->weights, index, depth, depth + tile.depth, s->u, t->ctx);
             u = s->u;
             u_step = winograd_weight_floats(tile.depth, t->ctx);
         }
@@ -230,7 +239,7 @@ static void multiply_panel(const winograd_task *t, const winograd_scratch *s, in
             tile.x_offset = element * step + index / panels * map->in_depth + depth;
             tile.w = u + element * u_step;
             tile.y_offset = element * width;
-            tile.beta = depth ? 1.0f : 0.0f;
+            tile.resume = depth > 0;
             fc_multiply_strip(&strip, tile, columns, t->ctx);
         }
     }
@@ -288,7 +297,7 @@ static void finish_panel(const winograd_task *t, const winograd_scratch *s, int6
         .row_step = map->out_width * channels, .column_step = channels, .activation = epilogue->activation,
         .bias = epilogue->bias ? epilogue->bias + channel : NULL,
     };
-    int64_t failed[MOST_TILES], failures = 0;
+    int64_t failed[FEW_TILES], failures = 0;
     for (int64_t i = begin; i < end; i++) {
         const winograd_place place = winograd_tile(map, first + i);
         bool finite;
@@ -353,10 +362,10 @@ void winograd_run(const winograd_product *product, void *workspace, const fc_con
     if (tiles == 0) return;
     t.zeros = memset(fc_take(&arena, zeros_bytes(map)), 0, (size_t)zeros_bytes(map));
     t.far = map_bytes(map) > FAR_BYTES;
-    t.blocks = count_blocks(map, t.threads);
-    t.v = t.blocks == 1 ? fc_take(&arena, v_bytes(map, t.threads)) : NULL;
+    t.blocks = blocks_of(map, product->packed, t.threads);
+    t.v = t.blocks == 1 ? fc_take(&arena, v_bytes(map, 1)) : NULL;
     t.scratch = arena.next;
-    t.scratch_bytes = thread_bytes(map, product->packed, t.threads, ctx);
+    t.scratch_bytes = thread_bytes(map, product->packed, t.blocks, ctx);
     if (t.blocks > 1) {
         fc_parallel(t.blocks, t.threads, run_blocks, &t);
         return;

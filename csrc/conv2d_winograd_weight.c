@@ -26,13 +26,17 @@ enum {
     BLOCK = 8,
     /* From here on x and dy come from beyond L2, and a tile two ahead is fetched: 64 channels at 112 x 112 0.68 instead of
      * 1.4 ms for the transforms; from L2 it costs a third more. */
-    FETCH_BYTES = 2 << 20, AHEAD = 2
+    FETCH_BYTES = 2 << 20, AHEAD = 2,
+    /* Lines that another core wrote or read cost so much that two threads took longer to transform a chunk than one
+     * (64 channels at 56 x 56: 61 us, one thread 42). So each transforms the panels of v that it will sum, and up to
+     * so many threads each transform all of d for themselves. */
+    MOST_COPIES = 2
 };
 
 /* What follows from the geometry and the instruction set alone. */
 typedef struct sizes {
     winograd_map map;
-    int64_t tiles, chunk, chunks;
+    int64_t tiles, chunk, chunks, copies; /* copies of d */
     int64_t planes, c_most, k_most;    /* channels of a part */
     int64_t v_plane, d_plane, m_plane; /* floats from one plane to the next */
     int64_t v_floats, d_floats, m_floats, item_floats, w_floats, zeros;
@@ -50,6 +54,7 @@ typedef struct weight_task {
     float *v, *d, *m, *w; /* w of a thread: [c][tap][tile_columns] */
     part part;
     int64_t first, count; /* the chunk's tiles */
+    int64_t shares;       /* of the panels of input channels */
     bool fetch;
 } weight_task;
 
@@ -88,6 +93,7 @@ static sizes find_sizes(const fc_conv2d *c, int outputs, const fc_context *ctx) 
     s.d_plane = plane_floats(s.chunk * kernels->tile_columns);
     s.m_plane = plane_floats(kernels->panel_rows * kernels->tile_columns);
     s.v_floats = c_panels * s.planes * s.v_plane;
+    s.copies = ctx->num_threads <= MOST_COPIES ? ctx->num_threads : 1;
     s.d_floats = k_panels * s.planes * s.d_plane;
     s.item_floats = s.planes * s.m_plane;
     s.m_floats = s.item_floats * (s.chunks > 1 ? c_panels * k_panels : ctx->num_threads * GROUP);
@@ -100,7 +106,7 @@ static int64_t floats_bytes(int64_t floats) { return fc_round_up(floats * (int64
 
 int64_t conv2d_winograd_weight_bytes(const fc_conv2d *c, int outputs, const fc_context *ctx) {
     const sizes s = find_sizes(c, outputs, ctx);
-    return floats_bytes(s.v_floats) + floats_bytes(s.d_floats) + floats_bytes(s.m_floats) +
+    return floats_bytes(s.v_floats) + floats_bytes(s.copies * s.d_floats) + floats_bytes(s.m_floats) +
            floats_bytes(ctx->num_threads * s.w_floats) + floats_bytes(s.zeros);
 }
 
@@ -138,24 +144,38 @@ static void transform_panels(const weight_task *t, void (*transform)(const fc_wi
     }
 }
 
-/* Item: BLOCK tiles of the chunk, all channels of the part. */
-static void transform_tiles(void *arg, int64_t begin, int64_t end, int thread) {
-    const weight_task *t = arg;
+/* BLOCK tiles of the chunk: share number `share` of the panels of v, and the panels [k, k_end) of d. */
+static void transform_block(const weight_task *t, int64_t block, int64_t share, int64_t k, int64_t k_end, float *d) {
     const fc_kernels *kernels = t->ctx->kernels;
     const part *part = &t->part;
     const int64_t planes = t->size.planes, pixels = t->size.map.outputs * t->size.map.outputs;
-    const int64_t c = part->group * t->size.map.in_depth + part->c, k = part->group * t->size.map.out_depth + part->k;
+    const int64_t rows = kernels->panel_rows, columns = kernels->tile_columns;
+    const int64_t first = block * BLOCK, count = fc_min(BLOCK, t->count - first);
+    const float *pixel[BLOCK * MOST_PLANES];
+    int64_t c, c_end;
+    fc_split(fc_ceil_div(part->c_count, rows), t->shares, share, &c, &c_end);
+    for (int64_t i = 0; i < count; i++)
+        winograd_point_at_pixels(&t->size.map, t->first + first + i, t->x, t->zeros, pixel + i * planes);
+    transform_panels(t, kernels->winograd_input, pixel, planes, count,
+                     part->group * t->size.map.in_depth + part->c + c * rows,
+                     fc_min(c_end * rows, part->c_count) - c * rows, rows,
+                     t->v + c * planes * t->size.v_plane + first * rows, t->size.v_plane);
+    for (int64_t i = 0; i < count; i++) point_at_outputs(t, t->first + first + i, pixel + i * pixels);
+    transform_panels(t, kernels->winograd_dy, pixel, pixels, count,
+                     part->group * t->size.map.out_depth + part->k + k * columns,
+                     fc_min(k_end * columns, part->k_count) - k * columns, columns,
+                     d + k * planes * t->size.d_plane + first * columns, t->size.d_plane);
+}
+
+/* Item: (share of the panels, block of tiles). */
+static void transform_tiles(void *arg, int64_t begin, int64_t end, int thread) {
+    const weight_task *t = arg;
+    const int64_t blocks = fc_ceil_div(t->count, BLOCK);
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
-        const float *pixel[BLOCK * MOST_PLANES];
-        const int64_t first = item * BLOCK, count = fc_min(BLOCK, t->count - first);
-        for (int64_t i = 0; i < count; i++)
-            winograd_point_at_pixels(&t->size.map, t->first + first + i, t->x, t->zeros, pixel + i * planes);
-        transform_panels(t, kernels->winograd_input, pixel, planes, count, c, part->c_count, kernels->panel_rows,
-                         t->v + first * kernels->panel_rows, t->size.v_plane);
-        for (int64_t i = 0; i < count; i++) point_at_outputs(t, t->first + first + i, pixel + i * pixels);
-        transform_panels(t, kernels->winograd_dy, pixel, pixels, count, k, part->k_count, kernels->tile_columns,
-                         t->d + first * kernels->tile_columns, t->size.d_plane);
+        int64_t k, k_end;
+        fc_split(fc_ceil_div(t->part.k_count, t->ctx->kernels->tile_columns), t->shares, item / blocks, &k, &k_end);
+        transform_block(t, item % blocks, item / blocks, k, k_end, t->d);
     }
 }
 
@@ -239,9 +259,8 @@ static void sum_bias(const weight_task *t, const float *d, int64_t k) {
     t->ctx->kernels->outer_tile(&outer, 1, (int)fc_min(columns, t->part.k_count - k));
 }
 
-/* Item: a panel of input channels x a panel of output channels. */
-static void sum_tiles(void *arg, int64_t begin, int64_t end, int thread) {
-    const weight_task *t = arg;
+/* Items [begin, end): a panel of input channels x a panel of output channels. */
+static void sum_items(const weight_task *t, int64_t begin, int64_t end, int thread, const float *d) {
     const sizes *s = &t->size;
     const fc_kernels *kernels = t->ctx->kernels;
     const int64_t width = kernels->tile_columns, k_panels = fc_ceil_div(t->part.k_count, width);
@@ -255,7 +274,7 @@ static void sum_tiles(void *arg, int64_t begin, int64_t end, int thread) {
         const int64_t rows = fc_min(kernels->panel_rows, t->part.c_count - c);
         stop = fc_min(fc_min(end, (c_panel + 1) * k_panels), item + GROUP);
         sums.v = t->v + c_panel * s->planes * s->v_plane;
-        sums.d = t->d + k_panel * s->planes * s->d_plane;
+        sums.d = d + k_panel * s->planes * s->d_plane;
         sums.m = t->m + (s->chunks > 1 ? item : thread * GROUP) * s->item_floats;
         sums.fetch = last ? weights_at(t, c, k) : NULL;
         sums.fetch_run = rows * TAPS;
@@ -267,14 +286,37 @@ static void sum_tiles(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
+static void sum_tiles(void *arg, int64_t begin, int64_t end, int thread) {
+    const weight_task *t = arg;
+    sum_items(t, begin, end, thread, t->d);
+}
+
+/* Item: a share of the panels of input channels, with the thread's own d. */
+static void run_shares(void *arg, int64_t begin, int64_t end, int thread) {
+    const weight_task *t = arg;
+    const int64_t k_panels = fc_ceil_div(t->part.k_count, t->ctx->kernels->tile_columns);
+    float *d = t->d + thread * t->size.d_floats;
+    for (int64_t share = begin; share < end; share++) {
+        int64_t c, c_end;
+        fc_split(fc_ceil_div(t->part.c_count, t->ctx->kernels->panel_rows), t->shares, share, &c, &c_end);
+        for (int64_t block = 0; block < fc_ceil_div(t->count, BLOCK); block++)
+            transform_block(t, block, share, 0, share == begin ? k_panels : 0, d);
+        sum_items(t, c * k_panels, c_end * k_panels, thread, d);
+    }
+}
+
 static void run_part(weight_task *t, int threads) {
-    const fc_kernels *kernels = t->ctx->kernels;
-    const int64_t items = fc_ceil_div(t->part.c_count, kernels->panel_rows) *
-                          fc_ceil_div(t->part.k_count, kernels->tile_columns);
+    const int64_t c_panels = fc_ceil_div(t->part.c_count, t->ctx->kernels->panel_rows);
+    const int64_t k_panels = fc_ceil_div(t->part.k_count, t->ctx->kernels->tile_columns);
+    t->shares = fc_min(threads, c_panels);
     for (t->first = 0; t->first < t->size.tiles; t->first += t->count) {
         t->count = fc_min(t->size.chunk, t->size.tiles - t->first);
-        fc_parallel(fc_ceil_div(t->count, BLOCK), threads, transform_tiles, t);
-        fc_parallel(items, threads, sum_tiles, t);
+        if (threads <= MOST_COPIES && c_panels % threads == 0) {
+            fc_parallel(t->shares, threads, run_shares, t);
+            continue;
+        }
+        fc_parallel(t->shares * fc_ceil_div(t->count, BLOCK), threads, transform_tiles, t);
+        fc_parallel(c_panels * k_panels, threads, sum_tiles, t);
     }
 }
 
@@ -288,7 +330,7 @@ void conv2d_winograd_backward_weight(const fc_conv2d *c, int outputs, const floa
     const int threads = fc_threads_for_arithmetic(conv2d_multiply_adds(c) / 4, ctx);
     t.fetch = floats_bytes(images) > FETCH_BYTES;
     t.v = fc_take(&arena, floats_bytes(t.size.v_floats));
-    t.d = fc_take(&arena, floats_bytes(t.size.d_floats));
+    t.d = fc_take(&arena, floats_bytes(t.size.copies * t.size.d_floats));
     t.m = fc_take(&arena, floats_bytes(t.size.m_floats));
     t.w = fc_take(&arena, floats_bytes(ctx->num_threads * t.size.w_floats));
     t.zeros = memset(fc_take(&arena, floats_bytes(t.size.zeros)), 0, (size_t)floats_bytes(t.size.zeros));

@@ -131,12 +131,16 @@ fc_status fc_conv2d_plan(fc_conv2d *conv, fc_error *error);
 const char *fc_conv2d_algorithm_name(fc_conv2d_algorithm algorithm); /* NULL past the last */
 int64_t fc_conv2d_workspace_bytes(const fc_conv2d *conv, fc_pass pass, const fc_context *ctx);
 
-/* Forward takes packed weights: pack once where they do not change. Weights are (k, c/groups, r, s) as in PyTorch. */
+/* Forward takes packed weights, where they do not change and are packed once, or plain ones, (k, c/groups, r, s) as in
+ * PyTorch. Either way the result has the same bits. */
 int64_t fc_conv2d_packed_bytes(const fc_conv2d *conv, const fc_context *ctx);
 void fc_conv2d_pack(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx);
 /* y = activation(x * weight + bias + residual). bias [out_channels] and residual, laid out as y, may be NULL. */
 void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias,
                        const float *residual, float *y, void *workspace, const fc_context *ctx);
+int64_t fc_conv2d_plain_workspace_bytes(const fc_conv2d *conv, const fc_context *ctx);
+void fc_conv2d_forward_plain(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                             const float *residual, float *y, void *workspace, const fc_context *ctx);
 void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx, void *workspace,
                               const fc_context *ctx);
 /* dbias may be NULL. */

@@ -76,6 +76,9 @@ cdef extern from "fastconv.h" nogil:
     void fc_conv2d_pack(const fc_conv2d *conv, const float *weight, float *packed, const fc_context *ctx)
     void fc_conv2d_forward(const fc_conv2d *conv, const float *x, const float *packed, const float *bias,
                            const float *residual, float *y, void *workspace, const fc_context *ctx)
+    int64_t fc_conv2d_plain_workspace_bytes(const fc_conv2d *conv, const fc_context *ctx)
+    void fc_conv2d_forward_plain(const fc_conv2d *conv, const float *x, const float *weight, const float *bias,
+                                 const float *residual, float *y, void *workspace, const fc_context *ctx)
     void fc_conv2d_backward_input(const fc_conv2d *conv, const float *dy, const float *weight, float *dx,
                                   void *workspace, const fc_context *ctx)
     void fc_conv2d_backward_weight(const fc_conv2d *conv, const float *dy, const float *x, float *dweight,

@@ -79,9 +79,7 @@ def plan_results(problem, plan, context):
     nan = lambda shape: np.full(shape, np.nan, np.float32)  # noqa: E731
     x, dy = nhwc(problem.x), nhwc(problem.dy)
     y, dx, dweight, dbias = nan(plan.y_shape), nan(plan.x_shape), nan(problem.case.weight_shape), nan(problem.case.k)
-    # The forward pass packs the weights into the workspace too, a group's channels padded to whole tiles.
-    size = max(plan.workspace_bytes(pass_, context) for pass_ in PASSES)
-    size += 4 * (max(problem.case.k, 32 * problem.case.groups) * 2 * problem.weight[0].size)
+    size = max(plan.plain_workspace_bytes(context), *(plan.workspace_bytes(pass_, context) for pass_ in PASSES))
     _native.poison_workspace(size, 0xFF)
     plan.forward(x, problem.weight, problem.bias, None, y, context)
     _native.poison_workspace(size, 0xFF)

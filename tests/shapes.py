@@ -212,6 +212,8 @@ AWKWARD = (
     Conv("few_pixels_strided", 2, 50, 8, 7, 83, (3, 3), (2, 2), _pad(1, 1)),
     Conv("few_pixels_grouped", 1, 66, 7, 6, 260, (1, 4), (1, 2), _pad(0, 2), (1, 1), 2),
     Conv("few_pixels_pointwise", 1, 131, 5, 3, 257, (1, 1), (2, 1)),
+    # Outputs on the padding are more than the pixels that no output reaches.
+    Conv("pointwise_strided_padded", 2, 31, 4, 5, 9, (1, 1), (2, 1), ((0, 3), (0, 2))),
     # More taps than a piece of packing (128).
     Conv("kernel_13x11", 1, 2, 15, 17, 5, (13, 11), (1, 1), _pad(6, 5)),
     Conv("kernel_13x11_strided", 1, 9, 13, 16, 17, (13, 11), (3, 2), _pad(2, 1)),

@@ -157,12 +157,15 @@ def test_empty_batch(algorithm, isa):
     ids=ids,
 )
 def test_the_workspace_is_bounded(case, algorithm):
-    """12 MB of transformed tiles, or 4 MB and the sums of 256 x 256 channels; a few panels more a thread."""
+    """12 MB of transformed tiles, or 4 MB and the sums of 256 x 256 channels; a few panels more a thread.
+
+    Of two threads each has transformed tiles of dy of its own."""
     plan = ops.conv2d_plan(case.x_shape, case.weight_shape, algorithm=algorithm, **case.geometry)
     for isa in _native.ISAS_DETECTED:
-        sizes = [plan.workspace_bytes(2, _native.Context(isa, threads)) for threads in (1, 9)]
+        sizes = [plan.workspace_bytes(2, _native.Context(isa, threads)) for threads in (1, 9, 2)]
         assert sizes[0] <= 16e6, f"{isa}: {sizes[0] / 1e6:.1f} MB"
         assert sizes[1] - sizes[0] <= 8 * 0.4e6
+        assert sizes[2] <= 28e6
 
 
 def test_threads_share_the_work(isa):

@@ -25,6 +25,7 @@ typedef struct fc_tile {
     float *const *y;       /* [rows] */
     int64_t y_offset;      /* elements added to every output pointer */
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
+    bool resume;           /* the sums start from y, as if no depth had been cut; whole vectors of columns alone */
     /* What follows is applied after the last block of the depth. */
     const float *bias;     /* [columns] or NULL */
     const float *residual, *origin;  /* residual[at - origin] is added to the output at `at`; NULL for none */

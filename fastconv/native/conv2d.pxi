@@ -64,10 +64,14 @@ cdef class Conv2dPlan:
         return (batch * height * width * channels * self.weight_shape[1] * self.weight_shape[2] * self.weight_shape[3])
 
     def workspace_bytes(self, int pass_, Context ctx not None):
-        """Scratch of pass 0 (forward, the packed weights apart), 1 (backward input) or 2 (backward weight)."""
+        """Scratch of pass 0 (forward, with packed weights), 1 (backward input) or 2 (backward weight)."""
         if not 0 <= pass_ < 3:
             raise ValueError(f"workspace_bytes: pass={pass_}: must be 0, 1 or 2")
         return fc_conv2d_workspace_bytes(&self.c, <fc_pass>pass_, &ctx.c)
+
+    def plain_workspace_bytes(self, Context ctx not None):
+        """Scratch of forward with an array of weights."""
+        return fc_conv2d_plain_workspace_bytes(&self.c, &ctx.c)
 
     def packing_key(self, Context ctx not None):
         """What packed weights depend on: any plan of the same key can use them."""
@@ -92,25 +96,21 @@ cdef class Conv2dPlan:
         cdef const float *bias_ = optional(bias, "bias", self.bias_shape)
         cdef const float *residual_ = optional(residual, "residual", self.y_shape)
         cdef float *y_ = result(y, "y", self.y_shape)
-        cdef int64_t size = fc_conv2d_workspace_bytes(&self.c, FC_FORWARD, &ctx.c)
-        cdef int64_t packed_size = 0
-        cdef const float *weight_ = NULL
-        cdef const float *ready = NULL
-        cdef char *space
+        cdef const float *weight_
+        cdef PackedConv2dWeight packed
+        cdef void *space
         if isinstance(weight, PackedConv2dWeight):
-            if (<PackedConv2dWeight>weight).key != self.packing_key(ctx):
-                raise ValueError(f"weight was packed for {(<PackedConv2dWeight>weight).key}, this call needs "
-                                 f"{self.packing_key(ctx)}")
-            ready = (<PackedConv2dWeight>weight).packed
+            packed = weight
+            if packed.key != self.packing_key(ctx):
+                raise ValueError(f"weight was packed for {packed.key}, this call needs {self.packing_key(ctx)}")
+            space = lend(fc_conv2d_workspace_bytes(&self.c, FC_FORWARD, &ctx.c))
+            with nogil:
+                fc_conv2d_forward(&self.c, x_, packed.packed, bias_, residual_, y_, space, &ctx.c)
         else:
             weight_ = operand(weight, "weight", self.weight_shape)
-            packed_size = (fc_conv2d_packed_bytes(&self.c, &ctx.c) + 63) // 64 * 64
-        space = <char *>lend(packed_size + size)
-        with nogil:
-            if ready == NULL:
-                fc_conv2d_pack(&self.c, weight_, <float *>space, &ctx.c)
-                ready = <float *>space
-            fc_conv2d_forward(&self.c, x_, ready, bias_, residual_, y_, space + packed_size, &ctx.c)
+            space = lend(fc_conv2d_plain_workspace_bytes(&self.c, &ctx.c))
+            with nogil:
+                fc_conv2d_forward_plain(&self.c, x_, weight_, bias_, residual_, y_, space, &ctx.c)
 
     def backward_input(self, dy, weight, dx, Context ctx not None):
         cdef const float *dy_ = operand(dy, "dy", self.y_shape)

@@ -154,6 +154,9 @@ static void run_conv2d(const fc_context *ctx) {
     fc_conv2d_pack(&c, w, packed, ctx);
     fc_conv2d_forward(&c, x, packed, bias, residual, y, workspace(fc_conv2d_workspace_bytes(&c, FC_FORWARD, ctx)), ctx);
     check_finite(y, y_size);
+    float *plain_y = output(y_size);
+    fc_conv2d_forward_plain(&c, x, w, bias, residual, plain_y, workspace(fc_conv2d_plain_workspace_bytes(&c, ctx)), ctx);
+    if (y_size && memcmp(y, plain_y, (size_t)y_size * sizeof(float))) fail("packed and plain weights differ");
     fc_conv2d_backward_input(&c, dy, w, dx, workspace(fc_conv2d_workspace_bytes(&c, FC_BACKWARD_INPUT, ctx)), ctx);
     check_finite(dx, x_size);
     fc_conv2d_backward_weight(&c, dy, x, dw, dbias,
