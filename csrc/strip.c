@@ -14,10 +14,20 @@ static void multiply_run(fc_tile *tile, int64_t rows, int columns, const fc_cont
 
 void fc_multiply_strip(const fc_strip *strip, fc_tile tile, int columns, const fc_context *ctx) {
     const int64_t run = strip->run > 0 ? strip->run : fc_max(1, strip->rows);
-    tile.x_tap_stride = strip->rows;
+    tile.x_tap_stride = fc_tap_stride(strip);
     tile.x = strip->x;
     tile.y = strip->y;
     tile.zeros = strip->zeros;
-    for (int64_t begin = 0; begin < strip->rows; begin += run)
-        multiply_run(&tile, fc_min(run, strip->rows - begin), columns, ctx);
+    tile.x_row = strip->x_row;
+    tile.y_row = strip->y_row;
+    for (int64_t begin = 0; begin < strip->rows; begin += run) {
+        const int64_t rows = fc_min(run, strip->rows - begin);
+        if (strip->x_row == 0) {
+            multiply_run(&tile, rows, columns, ctx);
+        } else {
+            ctx->kernels->gemm_run(&tile, rows, columns);
+            tile.x += strip->taps;
+            tile.y++;
+        }
+    }
 }

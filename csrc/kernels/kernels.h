@@ -24,6 +24,7 @@ typedef struct fc_tile {
     int64_t w_step;        /* elements between consecutive depths */
     float *const *y;       /* [rows] */
     int64_t y_offset;      /* elements added to every output pointer */
+    int64_t x_row, y_row;  /* gemm_run alone: elements between rows; x is [taps], y a single pointer, both of row 0 */
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
     /* What follows is applied after the last block of the depth. */
     const float *bias;     /* [columns] or NULL */
