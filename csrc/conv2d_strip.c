@@ -33,7 +33,8 @@ static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, c
                            int64_t panel, const fc_context *ctx) {
     const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
     const int64_t tap = i / blocks->channel_blocks * blocks->taps, c = i % blocks->channel_blocks * blocks->channels;
-    const fc_strip rows = {strip->x + tap * strip->rows, strip->y, strip->rows, strip->run, strip->zeros};
+    fc_strip rows = *strip;
+    rows.x += tap * fc_tap_stride(strip);
     fc_tile tile = {
         .taps = fc_min(blocks->taps, panels->taps - tap), .depth = fc_min(blocks->channels, panels->depth - c),
         .x_offset = panels->x_offset + c, .x_step = 1,

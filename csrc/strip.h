@@ -9,14 +9,20 @@
  * deep all the same: that tile reads its panel slower, and passing the sums through memory more often cost 2 %. */
 enum { FC_PANEL_BYTES = 24 * 1024, FC_PANEL_DEPTH = 256 };
 
-/* The rows of a product: input pointers, `taps` times `rows` of them, and output pointers. */
+/* The rows of a product: input pointers, `taps` times `rows` of them, and output pointers; or, where rows lie at constant
+ * distances in runs of as many, those of the first of each run. */
 typedef struct fc_strip {
-    const float *const *x; /* [taps][rows] */
-    float *const *y;       /* [rows] */
+    const float *const *x; /* [taps][rows], or [runs][taps] */
+    float *const *y;       /* [rows], or [runs] */
     int64_t rows;
-    int64_t run;        /* no tile crosses a multiple of this many rows; 0 where they may */
-    const float *zeros; /* what x points to where a tap lies on padding, or NULL */
+    int64_t run;          /* no tile crosses a multiple of this many rows; 0 where they may */
+    const float *zeros;   /* what x points to where a tap lies on padding, or NULL */
+    int64_t x_row, y_row; /* elements between the rows of a run; 0 where there is a pointer a row */
+    int64_t taps;         /* in x, where x_row > 0 */
 } fc_strip;
+
+/* From one tap's pointers to the next. */
+static inline int64_t fc_tap_stride(const fc_strip *strip) { return strip->x_row ? 1 : strip->rows; }
 
 static inline int64_t fc_longest_block(const fc_context *ctx) {
     const int64_t fitting = FC_PANEL_BYTES / (ctx->kernels->tile_columns * (int64_t)sizeof(float));

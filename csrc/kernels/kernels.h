@@ -24,8 +24,9 @@ typedef struct fc_tile {
     int64_t w_step;        /* elements between consecutive depths */
     float *const *y;       /* [rows] */
     int64_t y_offset;      /* elements added to every output pointer */
+    int64_t x_row, y_row;  /* gemm_run alone: elements between rows; x is [taps], y a single pointer, both of row 0 */
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
-    bool resume;           /* the sums start from y, as if no depth had been cut; whole vectors of columns alone */
+    bool resume;           /* gemm_tile alone: sums start from y, as if no depth had been cut; whole vectors of columns */
     /* What follows is applied after the last block of the depth. */
     const float *bias;     /* [columns] or NULL */
     const float *residual, *origin;  /* residual[at - origin] is added to the output at `at`; NULL for none */

@@ -17,7 +17,7 @@
 #if defined(__clang__)
 #define FC_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define FC_UNROLL _Pragma("GCC unroll 16")
+#define FC_UNROLL _Pragma("GCC unroll 20")
 #endif
 
 typedef float vfloat __attribute__((vector_size(4 * FC_LANES), may_alias));
@@ -162,6 +162,22 @@ FC_INLINE vfloat v_scale(vfloat a, vfloat n) {
     vint whole = v_round_to_int(n), half = whole >> 1, bias = vi_splat(127);
     return a * (vfloat)((half + bias) << 23) * (vfloat)((whole - half + bias) << 23);
 }
+#endif
+
+/* The first n lanes; without masks, n is known to be all of them. */
+#if FC_LANES == 16 && defined(__x86_64__)
+#define FC_MASKS 1
+FC_INLINE vfloat v_load_last(const float *p, int64_t n) {
+    return __builtin_constant_p(n) && n == FC_LANES ? v_load(p) : v_load_n(p, n);
+}
+FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) {
+    if (__builtin_constant_p(n) && n == FC_LANES) v_store(p, v);
+    else v_store_n(p, v, n);
+}
+#else
+#define FC_MASKS 0
+FC_INLINE vfloat v_load_last(const float *p, int64_t n) { (void)n; return v_load(p); }
+FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) { (void)n; v_store(p, v); }
 #endif
 
 FC_INLINE vfloat v_zero(void) { return v_splat(0.0f); }
