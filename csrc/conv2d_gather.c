@@ -112,6 +112,17 @@ static bool is_dense(const conv2d_gather *g) {
            g->out_step_h == 1 && g->out_step_w == 1 && g->out_height == g->rows && g->out_width == g->columns;
 }
 
+/* The input of a 1 x 1 convolution beyond the caches is fetched a strip ahead, where a strip is at most a quarter of L2.
+ * Share of the FMA peak without and with, AVX-512; AVX2: 256-64 at 56 x 56, 16 images 0.76 0.82; 0.71 0.90. 256-128 at
+ * 28 x 28 0.82 0.88; 0.80 0.90. 96-24 at 56 x 56 0.55 0.71; 0.55 0.71. In cache it costs 1 %. */
+enum { FAR_BYTES = 8 * 1024 * 1024, FAR_STRIP_BYTES = 256 * 1024 };
+
+static bool is_far(const conv2d_gather *g) {
+    const int64_t pixel_bytes = g->in_depth * (int64_t)sizeof(float);
+    return g->groups == 1 && g->batch * g->in_height * g->in_width * pixel_bytes > FAR_BYTES &&
+           strip_pixels(g) * pixel_bytes <= FAR_STRIP_BYTES;
+}
+
 /* ------------------------------------------------------------------------------------------ tables of pointers */
 
 static float *output_at(const gather_task *t, int64_t n, int64_t i, int64_t j) {
@@ -246,6 +257,7 @@ static fc_strip gather_strip(const gather_task *t, int64_t index, const gather_s
         strip.taps = 1;
         strip.x_row = g->groups * g->in_depth;
         strip.y_row = g->groups * g->out_depth;
+        strip.far = is_far(g) && index + 1 < t->strips;
         scratch->x[0] = t->x + first * strip.x_row;
         scratch->y[0] = t->y + first * strip.y_row;
     } else {

@@ -28,9 +28,17 @@ static depth_blocks cut_depth(const conv2d_panels *panels, const fc_context *ctx
     return b;
 }
 
+/* Of a strip whose next one is fetched, call number `call` of `calls` fetches its share, in the order of memory. */
+static void fetch_share(const fc_strip *strip, int64_t call, int64_t calls, fc_tile *tile) {
+    const int64_t share = fc_round_up(fc_ceil_div(strip->x_row, calls), 16);
+    if (!strip->far || call * share >= strip->x_row) return;
+    tile->fetched = share;
+    tile->ahead = strip->rows * (strip->x_row + call * share);
+}
+
 /* Block number i of one panel; the strip's sums of earlier blocks are in y. */
 static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, const depth_blocks *blocks, int64_t i,
-                           int64_t panel, const fc_context *ctx) {
+                           int64_t panel, int64_t panel_count, const fc_context *ctx) {
     const int64_t width = ctx->kernels->tile_columns, panel_size = panels->taps * panels->depth * width;
     const int64_t tap = i / blocks->channel_blocks * blocks->taps, c = i % blocks->channel_blocks * blocks->channels;
     fc_strip rows = *strip;
@@ -41,7 +49,9 @@ static void multiply_block(const fc_strip *strip, const conv2d_panels *panels, c
         .w = panels->packed + panel * panel_size + (tap * panels->depth + c) * width, .w_step = width,
         .y_offset = panels->y_offset + panel * width, .alpha = 1.0f, .beta = i == 0 ? 0.0f : 1.0f,
     };
-    if (i + 1 == blocks->tap_blocks * blocks->channel_blocks) {
+    const int64_t count = blocks->tap_blocks * blocks->channel_blocks;
+    fetch_share(strip, panel % panel_count * count + i, panel_count * count, &tile);
+    if (i + 1 == count) {
         const conv2d_epilogue *epilogue = panels->epilogue;
         tile.bias = epilogue->bias ? epilogue->bias + tile.y_offset : NULL;
         tile.residual = epilogue->residual;
@@ -58,13 +68,13 @@ enum { STRIP_BYTES = 256 * 1024 };
 void conv2d_multiply_strip(const fc_strip *strip, const conv2d_panels *panels, int64_t panel_begin, int64_t panel_end,
                            const fc_context *ctx) {
     const depth_blocks blocks = cut_depth(panels, ctx);
-    const int64_t count = blocks.tap_blocks * blocks.channel_blocks;
+    const int64_t count = blocks.tap_blocks * blocks.channel_blocks, panel_count = panel_end - panel_begin;
     if (strip->rows * panels->depth * (int64_t)sizeof(float) <= STRIP_BYTES) {
         for (int64_t panel = panel_begin; panel < panel_end; panel++)
-            for (int64_t i = 0; i < count; i++) multiply_block(strip, panels, &blocks, i, panel, ctx);
+            for (int64_t i = 0; i < count; i++) multiply_block(strip, panels, &blocks, i, panel, panel_count, ctx);
     } else {
         for (int64_t i = 0; i < count; i++)
             for (int64_t panel = panel_begin; panel < panel_end; panel++)
-                multiply_block(strip, panels, &blocks, i, panel, ctx);
+                multiply_block(strip, panels, &blocks, i, panel, panel_count, ctx);
     }
 }

@@ -192,8 +192,10 @@ static void fetch_to_write(const float *y, int64_t rows, int64_t columns, int64_
 }
 
 /* While a panel is multiplied memory is idle. Fetched are, for the tiles [begin, end), where their outputs of this panel
- * lie and, of the tiles `ahead` further on, the panel's share of the input channels. */
-static void fetch_tiles(const winograd_task *t, int64_t index, int64_t begin, int64_t end, int64_t ahead) {
+ * lie and, of the tiles `ahead` further on, the panel's share of the input channels. Inlined: a function that only fetches
+ * has no effect, to gcc, and calls of it may vanish. */
+static inline __attribute__((always_inline)) void fetch_tiles(const winograd_task *t, int64_t index, int64_t begin,
+                                                              int64_t end, int64_t ahead) {
     const winograd_map *map = t->map;
     const int64_t m = map->outputs, width = t->ctx->kernels->tile_columns, panels = winograd_panels(map, t->ctx);
     const int64_t in_channels = map->groups * map->in_depth, out_channels = map->groups * map->out_depth;

@@ -19,6 +19,7 @@ typedef struct fc_strip {
     const float *zeros;   /* what x points to where a tap lies on padding, or NULL */
     int64_t x_row, y_row; /* elements between the rows of a run; 0 where there is a pointer a row */
     int64_t taps;         /* in x, where x_row > 0 */
+    bool far;             /* x lies in memory, not in cache, and the next strip's follows: it is fetched during this one */
 } fc_strip;
 
 /* From one tap's pointers to the next. */

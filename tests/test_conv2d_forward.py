@@ -154,3 +154,16 @@ def test_packed_weights_refuse_another_instruction_set(rng):
         packed = ops.conv2d_pack(reals(rng, (4, 3, 3, 3)))
     with runtime.options(isa=others[0]), pytest.raises(ValueError, match="conv2d: weight was packed for"):
         ops.conv2d(reals(rng, (1, 3, 8, 8)), packed)
+
+
+# ------------------------------------------------------------------------------------------------ inputs beyond the cache
+
+
+@pytest.mark.parametrize("channels", [64, 67])
+def test_images_of_a_large_batch_are_as_each_alone(channels, isa, rng):
+    """9 MB of x: the input of a 1x1 convolution is fetched ahead."""
+    x, weight = reals(rng, (9, 61, 65, channels)).transpose(0, 3, 1, 2), reals(rng, (40, channels, 1, 1))
+    bias = reals(rng, (40,))
+    together = ops.conv2d(x, weight, bias)
+    for image, result in zip(x, together, strict=True):
+        assert bits(ops.conv2d(image[None], weight, bias)[0]) == bits(result)

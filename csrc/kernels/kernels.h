@@ -25,6 +25,7 @@ typedef struct fc_tile {
     float *const *y;       /* [rows] */
     int64_t y_offset;      /* elements added to every output pointer */
     int64_t x_row, y_row;  /* gemm_run alone: elements between rows; x is [taps], y a single pointer, both of row 0 */
+    int64_t ahead, fetched; /* gemm_run alone: x[0] + ahead is fetched, `fetched` elements with each row; 0 for none */
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
     bool resume;           /* gemm_tile alone: sums start from y, as if no depth had been cut; whole vectors of columns */
     /* What follows is applied after the last block of the depth. */
