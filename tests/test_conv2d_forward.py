@@ -156,7 +156,7 @@ def test_packed_weights_refuse_another_instruction_set(rng):
         ops.conv2d(reals(rng, (1, 3, 8, 8)), packed)
 
 
-# ------------------------------------------------------------------------------------------------ inputs beyond the cache
+# ---------------------------------------------------------------------------------------------- inputs beyond the cache
 
 
 @pytest.mark.parametrize("channels", [64, 67])
