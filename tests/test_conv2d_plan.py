@@ -22,7 +22,7 @@ def test_chosen_algorithm():
         assert ops.conv2d_plan((1, 3, 56, 56), (64, 3, 3, 3)).algorithms[:2] == ("direct",) * 2
         depthwise = ops.conv2d_plan((1, 64, 56, 56), (64, 1, 3, 3), groups=64)
         assert depthwise.algorithms == ("winograd_depthwise", "winograd_depthwise", "depthwise")
-        # For one image of 7 x 7, 9 MB of weights are transformed as they are used, 1.5 times as fast as direct products;
+        # For one image of 7 x 7, 9 MB of weights are transformed as they are used, 1.5 times as fast as direct;
         # the transformed weights of smaller tiles are fewer to read where they are made beforehand.
         tiny = (1, 512, 7, 7), (512, 512, 3, 3)
         assert ops.conv2d_plan(*tiny, **square).algorithms[0] == "winograd"
