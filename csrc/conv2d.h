@@ -58,6 +58,9 @@ static inline int64_t conv2d_pixels(const fc_conv2d *c) { return c->batch * c->o
 static inline int64_t conv2d_multiply_adds(const fc_conv2d *c) {
     return conv2d_pixels(c) * c->out_channels * conv2d_in_depth(c) * conv2d_taps(c);
 }
+/* Images of more bytes come from memory at each pass, not from the caches, and are fetched ahead. */
+enum { CONV2D_FAR_BYTES = 8 * 1024 * 1024 };
+
 /* Where tap (r, s) of output pixel `pixel` lies in the input, counted in pixels; -1 outside. */
 static inline int64_t conv2d_input_pixel(const fc_conv2d *c, int64_t pixel, int64_t r, int64_t s) {
     const int64_t q = pixel % c->out_width, p = pixel / c->out_width % c->out_height;

@@ -27,7 +27,7 @@ typedef struct gather_task {
     char *scratch; /* a thread: scratch_bytes */
     int64_t scratch_bytes;
     int64_t strips, panel_groups;
-    bool lines, whole_rows, dense;
+    bool lines, whole_rows, dense, far;
 } gather_task;
 
 /* What a thread fills for each strip. */
@@ -115,11 +115,11 @@ static bool is_dense(const conv2d_gather *g) {
 /* The input of a 1 x 1 convolution beyond the caches is fetched a strip ahead, where a strip is at most a quarter of L2.
  * Share of the FMA peak without and with, AVX-512; AVX2: 256-64 at 56 x 56, 16 images 0.76 0.82; 0.71 0.90. 256-128 at
  * 28 x 28 0.82 0.88; 0.80 0.90. 96-24 at 56 x 56 0.55 0.71; 0.55 0.71. In cache it costs 1 %. */
-enum { FAR_BYTES = 8 * 1024 * 1024, FAR_STRIP_BYTES = 256 * 1024 };
+enum { FAR_STRIP_BYTES = 256 * 1024 };
 
 static bool is_far(const conv2d_gather *g) {
     const int64_t pixel_bytes = g->in_depth * (int64_t)sizeof(float);
-    return g->groups == 1 && g->batch * g->in_height * g->in_width * pixel_bytes > FAR_BYTES &&
+    return g->groups == 1 && g->batch * g->in_height * g->in_width * pixel_bytes > CONV2D_FAR_BYTES &&
            strip_pixels(g) * pixel_bytes <= FAR_STRIP_BYTES;
 }
 
@@ -257,7 +257,7 @@ static fc_strip gather_strip(const gather_task *t, int64_t index, const gather_s
         strip.taps = 1;
         strip.x_row = g->groups * g->in_depth;
         strip.y_row = g->groups * g->out_depth;
-        strip.far = is_far(g) && index + 1 < t->strips;
+        strip.far = t->far && index + 1 < t->strips;
         scratch->x[0] = t->x + first * strip.x_row;
         scratch->y[0] = t->y + first * strip.y_row;
     } else {
@@ -306,8 +306,7 @@ static gather_task begin_task(const conv2d_gather *g, const float *x, const floa
     return (gather_task){
         .g = g, .ctx = ctx, .x = x, .packed = packed, .zeros = zeros, .epilogue = epilogue, .y = y,
         .scratch = arena.next, .scratch_bytes = thread_bytes(g), .lines = lines, .whole_rows = whole_rows,
-        .dense = is_dense(g),
-        .strips = strips,
+        .dense = is_dense(g), .far = is_far(g), .strips = strips,
     };
 }
 

@@ -21,11 +21,6 @@ enum {
     FEW_BYTES = 1024 * 1024, FEW_TILES = 64
 };
 
-/* Maps of more bytes, in and out together, are fetched ahead: a tile takes short runs from six rows, which no prefetcher
- * of a CPU follows. 16 images of 64 channels at 56 x 56, 26 MB, went from 2.4 to 2.6 of the FMA peak on AVX-512 and
- * from 2.1 to 2.6 on AVX2, where one image has 3.1 and 2.8. At 6 MB AVX-512 lost 3 %, and in cache it loses 2 %. */
-enum { FAR_BYTES = 8 * 1024 * 1024 };
-
 typedef struct winograd_task {
     const winograd_product *p;
     const winograd_map *map;
@@ -33,7 +28,7 @@ typedef struct winograd_task {
     const float *zeros;
     int threads;
     int64_t blocks, parts; /* of the tiles; of the panels */
-    bool far;              /* see FAR_BYTES */
+    bool far;              /* x and y are fetched ahead */
     float *v;              /* of the only block, shared by the threads; or NULL */
     char *scratch;         /* a thread: scratch_bytes */
     int64_t scratch_bytes;
@@ -176,24 +171,17 @@ static void transform_inputs(const winograd_task *t, int64_t begin, int64_t end,
     }
 }
 
-/* `floats` of every pixel of a rectangle, whose rows and pixels lie so far apart. */
-static void fetch_to_read(const float *x, int64_t rows, int64_t columns, int64_t row_step, int64_t step,
-                          int64_t floats) {
+/* Into L2: `floats` of every pixel of a rectangle, whose rows and pixels lie so far apart. Inlined, as its caller: a
+ * function that only fetches has no effect, to gcc, and calls of it may vanish. */
+static inline __attribute__((always_inline)) void fetch_pixels(const float *at, int64_t rows, int64_t columns,
+                                                               int64_t row_step, int64_t step, int64_t floats) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
-            for (int64_t c = 0; c < floats; c += 16) __builtin_prefetch(x + i * row_step + j * step + c, 0, 2);
-}
-
-static void fetch_to_write(const float *y, int64_t rows, int64_t columns, int64_t row_step, int64_t step,
-                           int64_t floats) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t c = 0; c < floats; c += 16) __builtin_prefetch(y + i * row_step + j * step + c, 1);
+            for (int64_t c = 0; c < floats; c += 16) __builtin_prefetch(at + i * row_step + j * step + c, 0, 2);
 }
 
 /* While a panel is multiplied memory is idle. Fetched are, for the tiles [begin, end), where their outputs of this panel
- * lie and, of the tiles `ahead` further on, the panel's share of the input channels. Inlined: a function that only fetches
- * has no effect, to gcc, and calls of it may vanish. */
+ * lie and, of the tiles `ahead` further on, the panel's share of the input channels. */
 static inline __attribute__((always_inline)) void fetch_tiles(const winograd_task *t, int64_t index, int64_t begin,
                                                               int64_t end, int64_t ahead) {
     const winograd_map *map = t->map;
@@ -203,14 +191,14 @@ static inline __attribute__((always_inline)) void fetch_tiles(const winograd_tas
     const int64_t share = fc_round_up(fc_ceil_div(in_channels, map->groups * panels), 16), channel = index * share;
     for (int64_t i = begin; i < end; i++) {
         const winograd_place to = winograd_tile(map, i), from = winograd_tile(map, i + ahead);
-        fetch_to_write(output_at(t, to, index / panels * map->out_depth + column),
-                       fc_min(m, map->out_height - to.row), fc_min(m, map->out_width - to.column),
-                       map->out_width * out_channels, out_channels, columns);
+        fetch_pixels(output_at(t, to, index / panels * map->out_depth + column),
+                     fc_min(m, map->out_height - to.row), fc_min(m, map->out_width - to.column),
+                     map->out_width * out_channels, out_channels, columns);
         if (from.image >= map->batch || channel >= in_channels) continue;
         const int64_t pixel = (from.image * map->in_height + from.row) * map->in_width + from.column;
-        fetch_to_read(t->p->x + pixel * in_channels + channel,
-                      fc_min(m, map->in_height - from.row), fc_min(m, map->in_width - from.column),
-                      map->in_width * in_channels, in_channels, fc_min(share, in_channels - channel));
+        fetch_pixels(t->p->x + pixel * in_channels + channel,
+                     fc_min(m, map->in_height - from.row), fc_min(m, map->in_width - from.column),
+                     map->in_width * in_channels, in_channels, fc_min(share, in_channels - channel));
     }
 }
 
@@ -316,10 +304,13 @@ static void finish_panel(const winograd_task *t, const winograd_scratch *s, int6
 
 /* ----------------------------------------------------------------------------------------------------------- run */
 
-/* Of x and y together. */
-static int64_t map_bytes(const winograd_map *map) {
+/* Are x and y together beyond the caches? A tile takes short runs from six rows, which no prefetcher of a CPU follows: 16
+ * images of 64 channels at 56 x 56, 26 MB, went from 2.4 to 2.9 of the FMA peak on AVX-512 and from 2.1 to 2.6 on AVX2,
+ * where one image has 3.1 and 2.8. At 6 MB AVX-512 lost 3 %, and in cache it loses 2 %. */
+static bool is_far(const winograd_map *map) {
     return map->batch * map->groups * (int64_t)sizeof(float) *
-           (map->in_height * map->in_width * map->in_depth + map->out_height * map->out_width * map->out_depth);
+               (map->in_height * map->in_width * map->in_depth + map->out_height * map->out_width * map->out_depth) >
+           CONV2D_FAR_BYTES;
 }
 
 /* Item: a block of tiles, all its panels. */
@@ -363,7 +354,7 @@ void winograd_run(const winograd_product *product, void *workspace, const fc_con
     fc_arena arena = {workspace};
     if (tiles == 0) return;
     t.zeros = memset(fc_take(&arena, zeros_bytes(map)), 0, (size_t)zeros_bytes(map));
-    t.far = map_bytes(map) > FAR_BYTES;
+    t.far = is_far(map);
     t.blocks = blocks_of(map, product->packed, t.threads);
     t.v = t.blocks == 1 ? fc_take(&arena, v_bytes(map, 1)) : NULL;
     t.scratch = arena.next;

@@ -311,7 +311,7 @@ static void run_part(weight_task *t, int threads) {
     t->shares = fc_min(threads, c_panels);
     for (t->first = 0; t->first < t->size.tiles; t->first += t->count) {
         t->count = fc_min(t->size.chunk, t->size.tiles - t->first);
-        if (threads <= MOST_COPIES && c_panels % threads == 0) {
+        if (threads <= t->size.copies && c_panels % threads == 0) {
             fc_parallel(t->shares, threads, run_shares, t);
             continue;
         }
