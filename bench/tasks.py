@@ -85,11 +85,13 @@ class Gemm:
 
     @staticmethod
     def operands(size, pass_, rng):
-        return {"a": integers(rng, (size.m, size.k)), "b": integers(rng, (size.k, size.n))}
+        a, b = rng.integers(-4, 5, size.a_shape), rng.integers(-4, 5, size.b_shape)
+        return {"a": a.astype(np.float32), "b": b.astype(np.float32)}
 
     @staticmethod
     def result(size, pass_, operands):
-        return reference.gemm(operands["a"], operands["b"])
+        b = operands["b"].swapaxes(-1, -2) if size.linear else operands["b"]
+        return operands["a"].astype(np.float64) @ b.astype(np.float64)
 
     @staticmethod
     def allowed(size, pass_, operands, right):

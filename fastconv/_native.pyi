@@ -53,6 +53,7 @@ def gemm(
     activation_beta: float,
     ctx: Context,
 ) -> None: ...
+def gemm_batch(a: Array, b: Array, c: Array, transpose_a: bool, transpose_b: bool, ctx: Context) -> None: ...
 
 class PackedConv2dWeight:
     key: tuple

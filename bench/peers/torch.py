@@ -98,8 +98,8 @@ def prepare(task, mode, options, operands):
         call = convolution(task.size, task.pass_, mode, operands)
     elif task.op == "gemm":
         a, b = (torch.from_numpy(operands[name]) for name in "ab")
-        out = torch.empty(task.size.m, task.size.n)
-        call = lambda: torch.mm(a, b, out=out)
+        out = torch.empty(task.size.c_shape)
+        call = (lambda: functional.linear(a, b)) if task.size.linear else (lambda: torch.matmul(a, b, out=out))
     elif task.op == "pool2d":
         call = pool2d(task.size, task.pass_, mode, operands)
     elif task.op == "activation":

@@ -1,13 +1,15 @@
 """Matrix products: gemm, matmul and the fully connected layer."""
 
+import math
+
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, check_out, contiguous, empty, number, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, empty, number, of_shape, shaped
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
-__all__ = ["gemm", "matmul", "linear", "linear_backward_input", "linear_backward_weight"]
+__all__ = ["gemm", "matmul", "matmul_backward", "linear", "linear_backward_input", "linear_backward_weight"]
 
 
 def _matrix(function, name, value):
@@ -67,14 +69,103 @@ def gemm(a, b, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=0.0, bia
     return _product("gemm", a_operand, b_operand, bias, out, alpha, beta, activation)
 
 
+def _stack(value, batch):
+    """(stack, transposed): the matrices of `value` (..., rows, columns) as (count, rows, columns), C-contiguous.
+
+    count is 1 where one matrix serves the whole batch; transposed ones stand for those whose memory is in that order.
+    """
+    count = 1 if math.prod(value.shape[:-2]) == 1 else math.prod(batch)
+    if count > 1 and value.shape[:-2] != batch:
+        value = np.broadcast_to(value, (*batch, *value.shape[-2:]))
+    turned = value.swapaxes(-1, -2)
+    transposed = not value.flags.c_contiguous and turned.flags.c_contiguous and turned.flags.aligned
+    stack = turned if transposed else contiguous(value)
+    return stack.reshape(count, *stack.shape[-2:]), transposed
+
+
+def _batch_shape(function, a, b):
+    """(batch, M, N) of a @ b."""
+    for name, value in (("a", a), ("b", b)):
+        array(function, name, value)
+        if value.ndim < 2:
+            raise ValueError(f"{function}: {name} has shape {value.shape}: must have at least 2 dimensions")
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"{function}: cannot multiply {a.shape} by {b.shape}: inner sizes differ")
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"{function}: cannot multiply {a.shape} by {b.shape}: batches do not broadcast") from None
+    return batch, a.shape[-2], b.shape[-1]
+
+
+def _batched(function, a, b, out):
+    batch, rows, columns = _batch_shape(function, a, b)
+    a_stack, a_transposed = _stack(a, batch)
+    b_stack, b_transposed = _stack(b, batch)
+    out, target = _output(function, out, (*batch, rows, columns), a, b)
+    count = math.prod(batch)
+    if len(b_stack) == 1 and len(a_stack) == count and not a_transposed:
+        # One matrix for all: the rows of the whole batch are one product.
+        a_rows, c_rows = a_stack.reshape(count * rows, -1), target.reshape(count * rows, columns)
+        plain = 1.0, 0.0, *activation_code(function, None)
+        _native.gemm(a_rows, b_stack[0], None, c_rows, False, b_transposed, *plain, context())
+    else:
+        c_stack = target.reshape(count, rows, columns)
+        _native.gemm_batch(a_stack, b_stack, c_stack, a_transposed, b_transposed, context())
+    if target is not out:
+        out[...] = target
+    return out
+
+
 def matmul(a, b, *, out=None):
-    """The matrix product a @ b of a (M, K) and b (K, N), float32.
+    """The matrix products a @ b of a (..., M, K) and b (..., K, N), float32 -> (..., M, N).
+
+    The leading dimensions are a batch and broadcast as in numpy.matmul; many small products are shared out among threads
+    whole. out: where to write the result; it may overlap an operand.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.matmul(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)).shape
     (2, 4)
+    >>> ops.matmul(np.ones((8, 1, 2, 3), np.float32), np.ones((5, 3, 4), np.float32)).shape
+    (8, 5, 2, 4)
     """
-    return _product("matmul", _matrix("matmul", "a", a), _matrix("matmul", "b", b), None, out, 1.0, 0.0, None)
+    function = "matmul"
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and (a.ndim > 2 or b.ndim > 2):
+        return _batched(function, a, b, out)
+    return _product(function, _matrix(function, "a", a), _matrix(function, "b", b), None, out, 1.0, 0.0, None)
+
+
+def _summed_to(gradient, shape):
+    """The gradient of a broadcast operand: summed over the dimensions in which it was repeated."""
+    extra = gradient.ndim - len(shape)
+    repeated = [i for i, size in enumerate(shape) if size == 1 and gradient.shape[extra + i] != 1]
+    if extra or repeated:
+        gradient = gradient.sum(axis=(*range(extra), *(extra + i for i in repeated)), dtype=np.float32)
+    return gradient.reshape(shape)
+
+
+def matmul_backward(dy, a, b):
+    """(da, db) of `matmul`: da = dy @ b.T, db = a.T @ dy, each summed over what its operand was broadcast over.
+
+    dy (..., M, N), a (..., M, K), b (..., K, N) -> arrays of the shapes of a and b.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> a, b = np.ones((7, 2, 3), np.float32), np.ones((3, 4), np.float32)
+    >>> da, db = ops.matmul_backward(np.ones((7, 2, 4), np.float32), a, b)
+    >>> da.shape, db.shape, float(db[0, 0])
+    ((7, 2, 3), (3, 4), 14.0)
+    """
+    function = "matmul_backward"
+    batch, rows, columns = _batch_shape(function, a, b)
+    of_shape(function, "dy", dy, (*batch, rows, columns))
+    if b.ndim == 2 and a.ndim > 2:
+        # One product each, without the products of a batch that would be summed.
+        flat_a, flat_dy = contiguous(a).reshape(-1, a.shape[-1]), contiguous(dy).reshape(-1, columns)
+        da, db = matmul_backward(flat_dy, flat_a, b)
+        return da.reshape(a.shape), db
+    da = matmul(dy, b.swapaxes(-1, -2))
+    db = matmul(a.swapaxes(-1, -2), dy)
+    return _summed_to(da, a.shape), _summed_to(db, b.shape)
 
 
 def _rows(function, name, x, features):
