@@ -120,8 +120,8 @@ def _batched(function, a, b, out):
 def matmul(a, b, *, out=None):
     """The matrix products a @ b of a (..., M, K) and b (..., K, N), float32 -> (..., M, N).
 
-    The leading dimensions are a batch and broadcast as in numpy.matmul; many small products are shared out among threads
-    whole. out: where to write the result; it may overlap an operand.
+    The leading dimensions are a batch and broadcast as in numpy.matmul; threads share out
+    whole products where there are many. out: where to write the result; it may overlap an operand.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.matmul(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)).shape
