@@ -7,16 +7,40 @@
 /* Up to so many rows it is faster to read b in place than to pack it, measured on Zen 5. MOST: where b takes 192 KB and
  * more, or its sums run along long rows; with 16 registers a row's sums pass through L1 twice as often. FEW: whenever b is
  * transposed, as packing then turns it. */
-enum { FEW = 8, MOST = 10, MOST_OF_32_REGISTERS = 24, LARGE = 48 * 1024, LONG = 256 };
+enum { FEW = 8, MOST = 10, MOST_OF_32_REGISTERS = 24, LARGE = 48 * 1024, SHORT = 32, LONG = 256 };
 
 static bool reads_in_place(const fc_gemm *g, const fc_context *ctx) {
     const int64_t most = ctx->kernels->lanes == 16 ? MOST_OF_32_REGISTERS : MOST;
-    if (g->transpose_b) return !g->in_order && g->m <= (g->k >= LONG ? most : FEW);
+    if (g->transpose_b) return !g->in_order && g->k >= SHORT && g->m <= (g->k >= LONG ? most : FEW);
     return g->m <= (g->n * g->k >= LARGE ? most : g->n >= LONG);
 }
 
+/* b and what is read of a beside it stay in L1; one block of depth, so that sums are those of the other drivers. */
+enum { SMALL = 6 * 1024, SMALL_DEPTH = 512 };
+
+static bool is_small(const fc_gemm *g, const float *bias) {
+    return !g->transpose_b && g->n * g->k <= SMALL && g->k <= SMALL_DEPTH && g->m <= SMALL_DEPTH && g->alpha == 1.0f &&
+           g->beta == 0.0f && !bias && g->activation.kind == FC_IDENTITY;
+}
+
+/* Products [begin, end) of a batch of small ones. Up to 8 columns go to kernels of 8 lanes. */
+static void run_small(const fc_gemm *g, const fc_gemm_batch *batch, const gemm_operands *o, int64_t begin, int64_t end,
+                      const fc_context *ctx) {
+    const fc_kernels *kernels = g->n <= ctx->kernels->narrow->lanes ? ctx->kernels->narrow : ctx->kernels;
+    const fc_products products = {
+        .count = end - begin, .m = g->m, .n = g->n, .k = g->k,
+        .a = o->a + begin * batch->a_step, .b = o->b + begin * batch->b_step, .c = o->c + begin * batch->c_step,
+        .a_next = batch->a_step, .b_next = batch->b_step, .c_next = batch->c_step,
+        .a_row = g->transpose_a ? 1 : g->a_stride, .a_step = g->transpose_a ? g->a_stride : 1,
+        .b_row = g->b_stride, .c_row = g->c_stride,
+    };
+    kernels->small_products(&products);
+}
+
 static void run(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
-    if (reads_in_place(g, ctx))
+    if (threads == 1 && is_small(g, o->bias))
+        run_small(g, &(fc_gemm_batch){1, 0, 0, 0}, o, 0, 1, ctx);
+    else if (reads_in_place(g, ctx))
         gemm_few_rows(g, o, workspace, threads, ctx);
     else
         gemm_panels(g, o, workspace, threads, ctx);
@@ -53,6 +77,10 @@ typedef struct batch_task {
 static void run_products(void *arg, int64_t begin, int64_t end, int thread) {
     const batch_task *t = arg;
     const fc_gemm_batch *s = t->batch;
+    if (is_small(t->gemm, NULL)) {
+        run_small(t->gemm, s, &t->first, begin, end, t->ctx);
+        return;
+    }
     for (int64_t i = begin; i < end; i++) {
         const gemm_operands o = {t->first.a + i * s->a_step, t->first.b + i * s->b_step, NULL, t->first.c + i * s->c_step};
         run(t->gemm, &o, t->workspace + thread * t->bytes, 1, t->ctx);

@@ -35,6 +35,15 @@ typedef struct fc_tile {
     const fc_activation *activation; /* NULL for none */
 } fc_tile;
 
+/* Small products, `count` of them, elements from one to the next; m x k times k x n, each. */
+typedef struct fc_products {
+    int64_t count, m, n, k;
+    const float *a, *b;
+    float *c;
+    int64_t a_next, b_next, c_next;
+    int64_t a_row, a_step, b_row, c_row; /* a_step: from one depth to the next; a_row, b_row, c_row: from a row to the next */
+} fc_products;
+
 /* A reduction over runs of pixels: y[i][j] (+)= sum over runs t and steps d of x[t][i + d * x_step] * w[t][j + d * w_step].
  * Both operands lie in memory as they are (NHWC): rows and columns are contiguous channels. */
 typedef struct fc_outer {
