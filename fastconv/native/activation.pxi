@@ -22,6 +22,50 @@ def activation_backward(dy, saved, dx, int kind, float alpha, float beta, Contex
         fc_activation_backward(f, size, dy_, saved_, dx_, &ctx.c)
 
 
+def activate(x, out, int kind, float alpha, float beta, Context ctx not None):
+    """y = f(x) of a usual array: `out` or, where that is None, a new array of x's shape and order. Else NotImplemented."""
+    cdef Order order = order_of(x)
+    cdef fc_activation f = activation(kind, alpha, beta)
+    cdef cnp.ndarray y
+    if order == OTHER_ORDER:
+        return NotImplemented
+    if out is None:
+        y = fresh(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), order)
+    elif is_float32(out) and same_layout(out, x) and is_apart_or_same(out, x) and cnp.PyArray_ISWRITEABLE(out):
+        y = out
+    else:
+        return NotImplemented
+    cdef int64_t size = cnp.PyArray_SIZE(y)
+    cdef const float *x_ = data_of(x)
+    cdef float *y_ = data_of(y)
+    with nogil:
+        fc_activation_forward(f, size, x_, y_, &ctx.c)
+    return y
+
+
+def activate_backward(dy, saved, out, int kind, float alpha, float beta, Context ctx not None):
+    """dx = dy * f' of usual arrays in one order, as `activate`; `saved` as in `activation_backward`."""
+    cdef Order order = order_of(saved)
+    cdef fc_activation f = activation(kind, alpha, beta)
+    cdef cnp.ndarray dx
+    if order == OTHER_ORDER or not is_float32(dy) or not same_layout(dy, saved):
+        return NotImplemented
+    if out is None:
+        dx = fresh(cnp.PyArray_NDIM(saved), cnp.PyArray_DIMS(saved), order)
+    elif (is_float32(out) and same_layout(out, saved) and is_apart_or_same(out, saved) and is_apart_or_same(out, dy)
+            and cnp.PyArray_ISWRITEABLE(out)):
+        dx = out
+    else:
+        return NotImplemented
+    cdef int64_t size = cnp.PyArray_SIZE(dx)
+    cdef const float *dy_ = data_of(dy)
+    cdef const float *saved_ = data_of(saved)
+    cdef float *dx_ = data_of(dx)
+    with nogil:
+        fc_activation_backward(f, size, dy_, saved_, dx_, &ctx.c)
+    return dx
+
+
 def softmax_forward(x, y, bint log, Context ctx not None):
     """y = softmax of every row, or its logarithm; x and y (rows, columns), y may be x."""
     cdef int64_t rows = x.shape[0], columns = x.shape[1]

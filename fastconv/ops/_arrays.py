@@ -12,15 +12,7 @@ from fastconv.runtime import context
 FLOAT32 = np.dtype(np.float32)
 
 
-def array(function, name, value, ndim=None):
-    """`value` as a float32 array, or an error naming function, argument, value and rule. Never casts."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{function}: {name} is {type(value).__name__}: must be a NumPy array of float32")
-    if value.dtype != FLOAT32:
-        raise TypeError(f"{function}: {name} has dtype {value.dtype}: must be float32; use {name}.astype(np.float32)")
-    if ndim is not None and value.ndim != ndim:
-        raise ValueError(f"{function}: {name} has shape {value.shape}: must have {ndim} dimensions")
-    return value
+array = _native.array  # (function, name, value, ndim=None): value, checked to be a float32 array
 
 
 def contiguous(value):
@@ -48,16 +40,7 @@ def channels_last(x):
     return x.transpose(0, *range(2, x.ndim), 1)
 
 
-# Smaller arrays are as fast wherever they lie.
-_BLOCK_BYTES = 16 * 1024
-
-
-def empty(shape):
-    """An uninitialised float32 array in C order, large ones at whole cache lines (see `_native.Block`)."""
-    size = 4 * math.prod(shape)
-    if size < _BLOCK_BYTES:
-        return np.empty(shape, np.float32)
-    return np.ndarray(shape, np.float32, _native.Block(size))
+empty = _native.empty  # (shape): an uninitialised float32 array in C order
 
 
 def empty_like(x):
@@ -75,13 +58,13 @@ def nhwc(x):
 
     Of maps with any number of spatial axes: (N, L, C) of (N, C, L), (N, D, H, W, C) of (N, C, D, H, W).
     """
-    view = channels_last(x)
-    if view.flags.c_contiguous and view.flags.aligned:
+    view = _native.channels_last(x)
+    if view is not NotImplemented:
         return view
     source = contiguous(x)
     batch, channels, *sizes = source.shape
     pixels = math.prod(sizes)
-    target = empty(view.shape)
+    target = empty((batch, *sizes, channels))
     _native.transpose(source.reshape(batch, channels, pixels), target.reshape(batch, pixels, channels), context())
     return target
 
@@ -143,6 +126,14 @@ def check_out(function, out, shape):
     of_shape(function, "out", out, shape)
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only: must be writeable")
+
+
+def returned(result, out):
+    """What an op returns that computed `result`: `out`, written unless it is the result itself, or the result."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
 
 
 def output(function, out, reference):
