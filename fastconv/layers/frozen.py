@@ -37,13 +37,15 @@ class FrozenConv2d(Layer):
         return [step * (size - 1) + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
 
     def __call__(self, x, residual=None):
-        x = self._padded(array("conv2d", "x", x, 4))
+        x, context = self._padded(array("conv2d", "x", x, 4)), runtime.context()
         plan = ops.conv2d_plan(x.shape, self._weight.shape, **self._geometry, constant_weights=True)
-        key = plan.packing_key(runtime.context())
-        if key not in self._packed:
-            self._packed[key] = plan.pack(self._weight, runtime.context())
-        options = {**self._geometry, "activation": self.activation, "residual": residual}
-        return ops.conv2d(x, self._packed[key], self._bias, **options)
+        key = plan.packing_key(context)
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = self._packed[key] = plan.pack(self._weight, context)
+        return ops.conv2d(
+            x, packed, self._bias, residual=residual, activation=self.activation, **self._geometry
+        )
 
     def forward(self, x, *, training=True):
         if training:

@@ -143,6 +143,17 @@ cdef cnp.ndarray fresh(int ndim, const cnp.npy_intp *shape, Order order):
     return made
 
 
+cdef cnp.ndarray elementwise_target(object out, cnp.ndarray a, cnp.ndarray b, Order order):
+    """`out`, or a new array where it is None, for an elementwise kernel that reads the usual arrays a and b, of one layout.
+    None where it cannot write to out itself: of another layout, read-only, or shared with a part of an operand."""
+    if out is None:
+        return fresh(cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), order)
+    if (is_float32(out) and same_layout(out, a) and cnp.PyArray_ISWRITEABLE(out)
+            and is_apart_or_same(out, a) and is_apart_or_same(out, b)):
+        return out
+    return None
+
+
 cdef cnp.ndarray view_of(cnp.ndarray x, int ndim, const cnp.npy_intp *shape, const cnp.npy_intp *strides):
     """Of the same memory."""
     cdef int flags = cnp.PyArray_FLAGS(x) & (cnp.NPY_ARRAY_WRITEABLE | cnp.NPY_ARRAY_ALIGNED)
@@ -160,19 +171,35 @@ def empty(tuple shape):
     return fresh(ndim, sizes, C_ORDER)
 
 
-def channels_last(x):
-    """The view (N, ..., C) of an (N, C, ...) array where it is contiguous and x usual, else NotImplemented."""
+cdef cnp.ndarray memory_of(cnp.ndarray x):
+    """The view (N, ..., C) of an (N, C, ...) array."""
     cdef cnp.npy_intp shape[MOST_AXES]
     cdef cnp.npy_intp strides[MOST_AXES]
-    cdef int ndim, i, axis
-    if not is_float32(x) or not is_channels_last(x):
-        return NotImplemented
-    ndim = cnp.PyArray_NDIM(x)
+    cdef int ndim = cnp.PyArray_NDIM(x), i, axis
     for i in range(ndim):
         axis = 0 if i == 0 else 1 if i == ndim - 1 else i + 1
         shape[i] = cnp.PyArray_DIMS(x)[axis]
         strides[i] = cnp.PyArray_STRIDES(x)[axis]
     return view_of(x, ndim, shape, strides)
+
+
+def empty_images(*shape):
+    """An uninitialised array (N, C, ...) on channels-last memory, and that memory (N, ..., C)."""
+    cdef cnp.npy_intp sizes[MOST_AXES]
+    cdef int ndim = min(len(shape), MOST_AXES), i
+    for i in range(ndim):
+        sizes[i] = shape[i]
+    images = fresh(ndim, sizes, CHANNELS_LAST)
+    return images, memory_of(images)
+
+
+def channels_last(x, Context ctx not None):
+    """The C-contiguous (N, ..., C) array behind a usual (N, C, ...) one, else NotImplemented: a view where memory is in that
+    order, a copy of one in C order."""
+    if not is_float32(x) or cnp.PyArray_NDIM(x) < 3:
+        return NotImplemented
+    images = on_channels_last(x, ctx)
+    return NotImplemented if images is None else memory_of(images)
 
 
 def array(str function, str name, value, ndim=None):
@@ -186,22 +213,35 @@ def array(str function, str name, value, ndim=None):
     return value
 
 
+def is_tuple_of_integers(value, Py_ssize_t count, Py_ssize_t minimum):
+    """A tuple of `count` ints >= minimum: of exactly these types, as geometry usually comes."""
+    if type(value) is not tuple or len(<tuple>value) != count:
+        return False
+    for item in <tuple>value:
+        if type(item) is not int or item < minimum:
+            return False
+    return True
+
+
 cdef inline bint is_image(object value, const cnp.npy_intp *shape) noexcept:
     """An array of native, aligned float32 of this shape (N, C, H, W), in whatever order."""
     return is_float32(value) and cnp.PyArray_NDIM(value) == 4 and has_shape(value, shape)
 
 
-cdef object on_channels_last(object image, Context ctx):
-    """An (N, C, H, W) array on (N, H, W, C) memory: `image` itself, or a copy where it is in C order. None of others."""
-    if is_channels_last(image):
-        return image
-    if not cnp.PyArray_IS_C_CONTIGUOUS(image):
+cdef object on_channels_last(object images, Context ctx):
+    """An (N, C, ...) array on (N, ..., C) memory: `images` itself, or a copy where it is in C order. None of others."""
+    if is_channels_last(images):
+        return images
+    if not cnp.PyArray_IS_C_CONTIGUOUS(images):
         return None
-    cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(image)
-    cdef cnp.ndarray copy = fresh(4, shape, CHANNELS_LAST)
-    cdef const float *from_ = data_of(image)
+    cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(images)
+    cdef int ndim = cnp.PyArray_NDIM(images), i
+    cdef cnp.ndarray copy = fresh(ndim, shape, CHANNELS_LAST)
+    cdef const float *from_ = data_of(images)
     cdef float *to = data_of(copy)
-    cdef int64_t batch = shape[0], channels = shape[1], pixels = shape[2] * shape[3]
+    cdef int64_t batch = shape[0], channels = shape[1], pixels = 1
+    for i in range(2, ndim):
+        pixels *= shape[i]
     with nogil:
         fc_transpose(batch, channels, pixels, from_, to, &ctx.c)
     return copy

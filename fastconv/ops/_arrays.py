@@ -58,15 +58,8 @@ def nhwc(x):
 
     Of maps with any number of spatial axes: (N, L, C) of (N, C, L), (N, D, H, W, C) of (N, C, D, H, W).
     """
-    view = _native.channels_last(x)
-    if view is not NotImplemented:
-        return view
-    source = contiguous(x)
-    batch, channels, *sizes = source.shape
-    pixels = math.prod(sizes)
-    target = empty((batch, *sizes, channels))
-    _native.transpose(source.reshape(batch, channels, pixels), target.reshape(batch, pixels, channels), context())
-    return target
+    memory = _native.channels_last(x, context())
+    return _native.channels_last(contiguous(x), context()) if memory is NotImplemented else memory
 
 
 def map_of_shape(function, name, value, shape):
@@ -74,10 +67,7 @@ def map_of_shape(function, name, value, shape):
     return nhwc(of_shape(function, name, value, shape))
 
 
-def empty_images(batch, channels, *sizes):
-    """An uninitialised (N, C, H, W) array on (N, H, W, C) memory, and that memory; sizes: the spatial ones."""
-    memory = empty((batch, *sizes, channels))
-    return memory.transpose(0, -1, *range(1, 1 + len(sizes))), memory
+empty_images = _native.empty_images  # (N, C, *sizes): such an uninitialised array on (N, *sizes, C) memory, and the memory
 
 
 def image_target(function, out, shape, *operands):
@@ -174,6 +164,8 @@ def number(function, name, value):
 
 def sizes(function, name, shape, ndim):
     """A shape of `ndim` sizes >= 0, as a tuple."""
+    if _native.is_tuple_of_integers(shape, ndim, 0):
+        return shape
     if not isinstance(shape, (tuple, list)):
         raise TypeError(f"{function}: {name}={shape!r}: must be a shape")
     if len(shape) != ndim:
@@ -186,6 +178,10 @@ AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
 
 def extents(function, name, value, minimum, rank):
     """An int, or a sequence of one a spatial axis, as a tuple of `rank` ints >= minimum."""
+    if type(value) is int and value >= minimum:
+        return (value,) * rank
+    if _native.is_tuple_of_integers(value, rank, minimum):
+        return value
     if isinstance(value, (tuple, list)):
         if len(value) != rank:
             raise ValueError(f"{function}: {name}={value!r}: must be an integer or {AXES[rank]}")
@@ -211,6 +207,8 @@ def pads(function, padding, rank=2):
 
     Of a single axis, (before, after) may stand without the outer parentheses.
     """
+    if type(padding) is int and padding >= 0:
+        return (padding,) * (2 * rank)
     if rank == 1 and isinstance(padding, (tuple, list)) and len(padding) == 2:
         padding = (padding,)
     if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):

@@ -341,6 +341,9 @@ def _scatter(matrix, target, axis):
 
 
 def _softmax(function, x, axis, out, log):
+    y = _native.softmax(x, axis, out, log, context())
+    if y is not NotImplemented:
+        return y
     x = dense(array(function, "x", x))
     axis = _axis(function, axis, x.ndim)
     out, target = output(function, out, x)
@@ -355,6 +358,9 @@ def _softmax(function, x, axis, out, log):
 
 
 def _softmax_backward(function, dy, y, axis, out, log):
+    dx = _native.softmax_gradient(dy, y, axis, out, log, context())
+    if dx is not NotImplemented:
+        return dx
     dy, y, out, target = _backward_operands(function, dy, "y", y, out)
     axis = _axis(function, axis, y.ndim)
     dy_matrix, is_view = _rows(dy, axis)
