@@ -43,9 +43,7 @@ class FrozenConv2d(Layer):
         packed = self._packed.get(key)
         if packed is None:
             packed = self._packed[key] = plan.pack(self._weight, context)
-        return ops.conv2d(
-            x, packed, self._bias, residual=residual, activation=self.activation, **self._geometry
-        )
+        return ops.conv2d(x, packed, self._bias, residual=residual, activation=self.activation, **self._geometry)
 
     def forward(self, x, *, training=True):
         if training:

@@ -93,7 +93,7 @@ cdef inline bint has_shape(cnp.ndarray x, const cnp.npy_intp *shape) noexcept:
 
 cdef inline bint is_apart(cnp.ndarray a, object b) noexcept:
     """Whether two usual arrays share no memory; b may be None."""
-    if b is None:
+    if b is None or cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0:
         return True
     cdef const char *first = <const char *>cnp.PyArray_DATA(a)
     cdef const char *second = <const char *>cnp.PyArray_DATA(b)
@@ -141,6 +141,17 @@ cdef cnp.ndarray fresh(int ndim, const cnp.npy_intp *shape, Order order):
     if block is not None:
         cnp.set_array_base(made, block)
     return made
+
+
+cdef cnp.ndarray plain_target(object out, int ndim, const cnp.npy_intp *shape, object a, object b):
+    """`out`, or a new array where it is None, for a result in C order; None where kernels cannot write to out itself: not
+    usual, of another shape, or shared with one of the operands."""
+    if out is None:
+        return fresh(ndim, shape, C_ORDER)
+    if (is_plain(out, ndim) and has_shape(out, shape) and cnp.PyArray_ISWRITEABLE(out)
+            and is_apart(out, a) and is_apart(out, b)):
+        return out
+    return None
 
 
 cdef cnp.ndarray elementwise_target(object out, cnp.ndarray a, cnp.ndarray b, Order order):

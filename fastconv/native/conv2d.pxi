@@ -162,6 +162,26 @@ cdef class Conv2dPlan:
             fc_conv2d_backward_input(&self.c, dy_, weight_, dx_, space, &ctx.c)
         return dx
 
+    def weight_gradients(self, dy, x, out_weight, out_bias, Context ctx not None):
+        """`backward_weight` of usual arrays, images (N, C, H, W), as `convolve`: returns (dweight, dbias)."""
+        if not is_image(dy, self.y_sizes) or not is_image(x, self.x_sizes):
+            return NotImplemented
+        cdef cnp.ndarray dweight = plain_target(out_weight, 4, self.weight_sizes, dy, x)
+        cdef cnp.ndarray dbias = plain_target(out_bias, 1, self.weight_sizes, dy, x)
+        if dweight is None or dbias is None or not is_apart(dweight, dbias):
+            return NotImplemented
+        dy_memory, x_memory = on_channels_last(dy, ctx), on_channels_last(x, ctx)
+        if dy_memory is None or x_memory is None:
+            return NotImplemented
+        cdef const float *dy_ = data_of(dy_memory)
+        cdef const float *x_ = data_of(x_memory)
+        cdef float *dweight_ = data_of(dweight)
+        cdef float *dbias_ = data_of(dbias)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
+        with nogil:
+            fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
+        return dweight, dbias
+
     def forward(self, x, weight, bias, residual, y, Context ctx not None):
         """y = activation(conv2d(x, weight) + bias + residual); weight is an array, or what `pack` returned."""
         cdef const float *x_ = operand(x, "x", self.x_shape)

@@ -1,6 +1,5 @@
 """What every op does with its arrays: type checks, memory order, geometry."""
 
-import math
 import operator
 from numbers import Real
 
@@ -67,7 +66,9 @@ def map_of_shape(function, name, value, shape):
     return nhwc(of_shape(function, name, value, shape))
 
 
-empty_images = _native.empty_images  # (N, C, *sizes): such an uninitialised array on (N, *sizes, C) memory, and the memory
+empty_images = (
+    _native.empty_images
+)  # (N, C, *sizes): such an uninitialised array on (N, *sizes, C) memory, and the memory
 
 
 def image_target(function, out, shape, *operands):
@@ -111,11 +112,41 @@ def like(function, name, value, reference):
     return copy
 
 
-def check_out(function, out, shape):
+def check_out(function, out, shape, name="out"):
     """Refuse an `out` that is not a writeable float32 array of exactly this shape."""
-    of_shape(function, "out", out, shape)
+    of_shape(function, name, out, shape)
     if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only: must be writeable")
+        raise ValueError(f"{function}: {name} is read-only: must be writeable")
+
+
+def target(function, out, shape, *operands, name="out"):
+    """Where an op writes a result in C order: `out`, which is checked, or a new array where it is None.
+
+    Also a new one where kernels cannot write to out itself: not in C order, or shared with an operand; see `returned`.
+    """
+    if out is not None:
+        check_out(function, out, shape, name)
+        shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
+        if out.flags.c_contiguous and out.flags.aligned and not shared:
+            return out
+    return empty(shape)
+
+
+def outs(function, out, *shapes):
+    """The `out` of an op with several results as a tuple, each None or an array of its shape, no two sharing memory."""
+    if out is None:
+        return (None,) * len(shapes)
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        rule = f"must be None or a tuple of {len(shapes)}, each an array or None"
+        raise TypeError(f"{function}: out is {type(out).__name__}: {rule}")
+    given = [(f"out[{i}]", value, shape) for i, (value, shape) in enumerate(zip(out, shapes, strict=True))]
+    given = [each for each in given if each[1] is not None]
+    for i, (name, value, shape) in enumerate(given):
+        check_out(function, value, shape, name)
+        for other, before, _ in given[:i]:
+            if np.shares_memory(value, before):
+                raise ValueError(f"{function}: {name} shares memory with {other}: must not")
+    return out
 
 
 def returned(result, out):

@@ -11,11 +11,13 @@ from fastconv.ops._arrays import (
     integer,
     map_of_shape,
     nhwc,
+    outs,
     pair,
     returned,
     shaped,
     sides,
     sizes,
+    target,
 )
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
@@ -207,10 +209,13 @@ def conv2d_backward_input(
     return returned(dx, out)
 
 
-def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv2d_backward_weight(
+    dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
 
     dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left]; dbias sums dy.
+    out: (dweight, dbias), each an array to write to or None. They are written, not added to.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 2, 3, 3), np.float32), np.ones((1, 3, 5, 5), np.float32)
@@ -223,11 +228,15 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     array(function, "x", x, 4)
     weight_shape = sizes(function, "weight_shape", weight_shape, 4)
     plan = _cached_plan(function, x.shape, weight_shape, stride, padding, dilation, groups, None, algorithm)
+    out = outs(function, out, weight_shape, weight_shape[:1])
+    gradients = plan.weight_gradients(dy, x, *out, context())
+    if gradients is not NotImplemented:
+        return gradients
     gradient = _gradient(function, dy, plan)
-    dweight = np.empty(weight_shape, np.float32)
-    dbias = np.empty(weight_shape[0], np.float32)
+    dweight = target(function, out[0], weight_shape, dy, x, name="out[0]")
+    dbias = target(function, out[1], weight_shape[:1], dy, x, name="out[1]")
     plan.backward_weight(gradient, nhwc(x), dweight, dbias, context())
-    return dweight, dbias
+    return returned(dweight, out[0]), returned(dbias, out[1])
 
 
 def _gradient(function, dy, plan):

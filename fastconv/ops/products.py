@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, check_out, contiguous, empty, number, returned, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, empty, number, outs, returned, shaped, target
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -125,8 +125,10 @@ def linear_backward_input(dy, weight, *, out=None):
     return _layer("linear_backward_input", "dy", dy, weight, False, None, None, out)
 
 
-def linear_backward_weight(dy, x):
+def linear_backward_weight(dy, x, *, out=None):
     """(dweight, dbias) of `linear`: dy (..., O), x (..., I) -> dweight (O, I) = dy.T @ x, dbias (O,) = sum of dy.
+
+    out: (dweight, dbias), each an array to write to or None. They are written, not added to: a `gemm` with beta=1 adds.
 
     >>> import numpy as np; from fastconv import ops
     >>> dweight, dbias = ops.linear_backward_weight(np.ones((5, 2), np.float32), np.ones((5, 3), np.float32))
@@ -138,9 +140,13 @@ def linear_backward_weight(dy, x):
     array(function, "x", x)
     if dy.ndim < 1 or x.ndim < 1 or dy.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"{function}: dy has shape {dy.shape} and x {x.shape}: all but the last dimension must agree")
-    dy_rows = _rows(function, "dy", dy, dy.shape[-1])
-    x_rows = _rows(function, "x", x, x.shape[-1])
-    dweight = _product(function, (dy_rows, True), (x_rows, False), None, None, 1.0, 0.0, None)
-    ones = np.ones((1, len(dy_rows)), np.float32)
-    dbias = _product(function, (ones, False), (dy_rows, False), None, None, 1.0, 0.0, None)
-    return dweight, dbias.reshape(-1)
+    rows, features = dy.shape[-1], x.shape[-1]
+    out = outs(function, out, (rows, features), (rows,))
+    gradients = _native.linear_gradients(dy, x, *out, context())
+    if gradients is not NotImplemented:
+        return gradients
+    dweight = target(function, out[0], (rows, features), dy, x, name="out[0]")
+    dbias = target(function, out[1], (rows,), dy, x, name="out[1]")
+    dy_rows, x_rows = _rows(function, "dy", dy, rows), _rows(function, "x", x, features)
+    _native.linear_gradients(dy_rows, x_rows, dweight, dbias, context())
+    return returned(dweight, out[0]), returned(dbias, out[1])
