@@ -300,7 +300,8 @@ def run_backward_weight(function, rank, dy, x, weight_shape, stride, padding, di
     gradient = _of_shape(function, "dy", dy, g.y_seen)
     out = outs(function, out, weight_shape, weight_shape[:1])
     dweight = _backward_weight(g, gradient, _memory(x), algorithm).reshape(weight_shape)
-    return returned(dweight, out[0]), returned(_backward_bias(gradient), out[1])
+    dbias = _backward_bias(gradient)  # before dweight is written, which may lie where dy does
+    return returned(dweight, out[0]), returned(dbias, out[1])
 
 
 def _extended(g, x):
@@ -351,4 +352,5 @@ def run_transposed_backward_weight(
     gradient = _of_shape(function, "dy", dy, g.x_seen)
     out = outs(function, out, weight_shape, g.x_shape[1:2])
     dweight = _backward_weight(g, _extended(g, x), gradient, algorithm).reshape(weight_shape)
-    return returned(dweight, out[0]), returned(_backward_bias(gradient), out[1])
+    dbias = _backward_bias(gradient)  # before dweight is written, which may lie where dy does
+    return returned(dweight, out[0]), returned(dbias, out[1])
