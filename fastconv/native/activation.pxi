@@ -23,7 +23,7 @@ def activation_backward(dy, saved, dx, int kind, float alpha, float beta, Contex
 
 
 def activate(x, out, int kind, float alpha, float beta, Context ctx not None):
-    """y = f(x) of a usual array: `out` or, where that is None, a new array of x's shape and order. Else NotImplemented."""
+    """y = f(x) of a usual array, else NotImplemented. y is `out`, or a new array in x's order where that is None."""
     cdef Order order = order_of(x)
     cdef fc_activation f = activation(kind, alpha, beta)
     cdef cnp.ndarray y = None if order == OTHER_ORDER else elementwise_target(out, x, x, order)

@@ -1,10 +1,10 @@
 # NumPy arrays by NumPy's C API: what an op asks of its operands, and the arrays it returns.
 #
-# From Python the strides of a small array cost 30 ns, a view 90, a new array 130 and its buffer 140, which together are
-# more than the work on it; here each is a read of a struct, or 50 ns for a new array.
+# From Python the flags of a small array cost 30 ns, its shape 35, a view 90, a new array 130 and its buffer 90, which
+# together are more than the work on it. Here each is a read of a struct, or 50 ns for a new array.
 #
-# An array is as usual where it holds native float32, aligned, in C order or (N, C, ...) on (N, ..., C) memory. Functions
-# for usual arrays return NotImplemented for others: the op then converts them, or says what is wrong.
+# An array is as usual where it holds native float32, aligned, in C order or (N, C, ...) on (N, ..., C) memory.
+# Functions for usual arrays return NotImplemented for others: the op then converts them, or says what is wrong.
 cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport INT64_MAX
@@ -14,8 +14,8 @@ cnp.import_array()
 cdef extern from "numpy/arrayobject.h":
     # As in NumPy's own declaration, but for `prototype`, which may be NULL.
     cnp.ndarray new_array "PyArray_New"(
-        PyTypeObject *subtype, int ndim, const cnp.npy_intp *shape, int typenum, const cnp.npy_intp *strides, void *data,
-        int itemsize, int flags, PyObject *prototype)
+        PyTypeObject *subtype, int ndim, const cnp.npy_intp *shape, int typenum, const cnp.npy_intp *strides,
+        void *data, int itemsize, int flags, PyObject *prototype)
     PyTypeObject *NDARRAY "&PyArray_Type"
 
 cdef enum:
@@ -144,8 +144,9 @@ cdef cnp.ndarray fresh(int ndim, const cnp.npy_intp *shape, Order order):
 
 
 cdef cnp.ndarray plain_target(object out, int ndim, const cnp.npy_intp *shape, object a, object b):
-    """`out`, or a new array where it is None, for a result in C order; None where kernels cannot write to out itself: not
-    usual, of another shape, or shared with one of the operands."""
+    """`out`, or a new array where it is None, for a result in C order.
+
+    None where kernels cannot write to out itself: not usual, of another shape, or shared with one of the operands."""
     if out is None:
         return fresh(ndim, shape, C_ORDER)
     if (is_plain(out, ndim) and has_shape(out, shape) and cnp.PyArray_ISWRITEABLE(out)
@@ -155,7 +156,8 @@ cdef cnp.ndarray plain_target(object out, int ndim, const cnp.npy_intp *shape, o
 
 
 cdef cnp.ndarray elementwise_target(object out, cnp.ndarray a, cnp.ndarray b, Order order):
-    """`out`, or a new array where it is None, for an elementwise kernel that reads the usual arrays a and b, of one layout.
+    """`out`, or a new array where it is None, for an elementwise kernel that reads a and b, usual and of one layout.
+
     None where it cannot write to out itself: of another layout, read-only, or shared with a part of an operand."""
     if out is None:
         return fresh(cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), order)
@@ -168,18 +170,25 @@ cdef cnp.ndarray elementwise_target(object out, cnp.ndarray a, cnp.ndarray b, Or
 cdef cnp.ndarray view_of(cnp.ndarray x, int ndim, const cnp.npy_intp *shape, const cnp.npy_intp *strides):
     """Of the same memory."""
     cdef int flags = cnp.PyArray_FLAGS(x) & (cnp.NPY_ARRAY_WRITEABLE | cnp.NPY_ARRAY_ALIGNED)
-    cdef cnp.ndarray view = new_array(NDARRAY, ndim, shape, cnp.NPY_FLOAT32, strides, cnp.PyArray_DATA(x), 0, flags, NULL)
+    cdef cnp.ndarray view = new_array(NDARRAY, ndim, shape, cnp.NPY_FLOAT32, strides, data_of(x), 0, flags, NULL)
     cnp.set_array_base(view, x)
     return view
+
+
+cdef int read_sizes(tuple shape, int least, cnp.npy_intp *sizes) except -1:
+    """The number of axes, from `least` on; fills sizes."""
+    cdef Py_ssize_t ndim = len(shape), i
+    if not least <= ndim <= MOST_AXES:
+        raise ValueError(f"empty: shape={shape}: must have {least} to {MOST_AXES} axes")
+    for i in range(ndim):
+        sizes[i] = shape[i]
+    return <int>ndim
 
 
 def empty(tuple shape):
     """An uninitialised float32 array in C order, large ones at whole cache lines (see Block)."""
     cdef cnp.npy_intp sizes[MOST_AXES]
-    cdef int ndim = min(len(shape), MOST_AXES), i
-    for i in range(ndim):
-        sizes[i] = shape[i]
-    return fresh(ndim, sizes, C_ORDER)
+    return fresh(read_sizes(shape, 0, sizes), sizes, C_ORDER)
 
 
 cdef cnp.ndarray memory_of(cnp.ndarray x):
@@ -197,16 +206,14 @@ cdef cnp.ndarray memory_of(cnp.ndarray x):
 def empty_images(*shape):
     """An uninitialised array (N, C, ...) on channels-last memory, and that memory (N, ..., C)."""
     cdef cnp.npy_intp sizes[MOST_AXES]
-    cdef int ndim = min(len(shape), MOST_AXES), i
-    for i in range(ndim):
-        sizes[i] = shape[i]
-    images = fresh(ndim, sizes, CHANNELS_LAST)
+    images = fresh(read_sizes(shape, 2, sizes), sizes, CHANNELS_LAST)
     return images, memory_of(images)
 
 
 def channels_last(x, Context ctx not None):
-    """The C-contiguous (N, ..., C) array behind a usual (N, C, ...) one, else NotImplemented: a view where memory is in that
-    order, a copy of one in C order."""
+    """The C-contiguous (N, ..., C) array behind a usual (N, C, ...) one, else NotImplemented.
+
+    A view where memory is in that order, a copy of one in C order."""
     if not is_float32(x) or cnp.PyArray_NDIM(x) < 3:
         return NotImplemented
     images = on_channels_last(x, ctx)
@@ -259,8 +266,9 @@ cdef object on_channels_last(object images, Context ctx):
 
 
 cdef cnp.ndarray image_target(object out, const cnp.npy_intp *shape, object a, object b, object c, object d):
-    """`out`, or a new array where it is None, for an (N, C, H, W) result on (N, H, W, C) memory. None where kernels cannot
-    write to out itself: not usual, of another shape, or shared with one of the operands."""
+    """`out`, or a new array where it is None, for an (N, C, H, W) result on (N, H, W, C) memory.
+
+    None where kernels cannot write to out itself: not usual, of another shape, or shared with one of the operands."""
     if out is None:
         return fresh(4, shape, CHANNELS_LAST)
     if (is_image(out, shape) and is_channels_last(out) and cnp.PyArray_ISWRITEABLE(out)

@@ -111,7 +111,8 @@ cdef class Conv2dPlan:
             return self.may_use(weight, ctx)
         return is_plain(weight, 4) and has_shape(weight, self.weight_sizes)
 
-    cdef void run(self, const float *x, object weight, const float *bias, const float *residual, float *y, Context ctx) except *:
+    cdef void run(self, const float *x, object weight, const float *bias, const float *residual, float *y,
+                  Context ctx) except *:
         """Checked operands; weight is an array or packed."""
         cdef const float *weight_
         cdef void *space

@@ -3,9 +3,10 @@
 
 def linear(x, weight, bias, out, bint transpose_weight, int activation_kind, float activation_alpha,
            float activation_beta, Context ctx not None):
-    """y (..., N) = activation(x @ weight + bias) of usual arrays in C order, else NotImplemented: x (..., K), weight (K, N),
-    or (N, K) with transpose_weight, bias (N,) or None. y is `out`, which shares no memory with the others, or a new array.
-    """
+    """y (..., N) = activation(x @ weight + bias) of usual arrays in C order, else NotImplemented.
+
+    x (..., K), weight (K, N), or (N, K) with transpose_weight, bias (N,) or None. y is `out`, which shares no memory
+    with the others, or a new array."""
     cdef fc_gemm g
     cdef cnp.npy_intp shape[MOST_AXES]
     cdef const cnp.npy_intp *sizes
@@ -42,9 +43,9 @@ def linear(x, weight, bias, out, bint transpose_weight, int activation_kind, flo
 
 
 def linear_gradients(dy, x, out_weight, out_bias, Context ctx not None):
-    """(dweight, dbias) = (dy.T @ x, sum of dy) of usual arrays in C order, else NotImplemented: dy (..., N), x (..., K).
+    """(dweight, dbias) = (dy.T @ x, sums of dy) of usual arrays in C order, else NotImplemented.
 
-    Each is its `out`, which shares no memory with others, or a new array where that is None."""
+    dy (..., N), x (..., K). Each result is its `out`, which shares no memory with the others, or a new array."""
     cdef fc_gemm g
     cdef cnp.npy_intp shape[2]
     cdef int ndim, i

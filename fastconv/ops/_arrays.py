@@ -188,6 +188,8 @@ def integer(function, name, value, minimum):
 
 def number(function, name, value):
     """A float, or an error naming function, argument, value and rule: no strings, arrays or complex numbers."""
+    if type(value) is float:
+        return value
     if not isinstance(value, Real):
         raise TypeError(f"{function}: {name}={value!r}: must be a number")
     return float(value)
