@@ -65,7 +65,6 @@ def gemm(
     activation_beta: float,
     ctx: Context,
 ) -> None: ...
-
 def linear(
     x: Array,
     weight: Array,
@@ -123,8 +122,17 @@ class Conv2dPlan:
     ) -> Array: ...
     def input_gradient(self, dy: Array, weight: Array, out: Array | None, ctx: Context) -> Array: ...
     def weight_gradients(
-        self, dy: Array, x: Array, out_weight: Array | None, out_bias: Array | None, ctx: Context
+        self,
+        dy: Array,
+        x: Array,
+        out_weight: Array | None,
+        out_bias: Array | None,
+        ctx: Context,
+        transposed: bool = False,
     ) -> tuple[Array, Array]: ...
+    def convolve_transposed(
+        self, x: Array, weight: Array, bias: Array | None, out: Array | None, ctx: Context
+    ) -> Array: ...
     def forward(
         self,
         x: Array,

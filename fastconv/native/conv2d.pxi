@@ -163,12 +163,36 @@ cdef class Conv2dPlan:
             fc_conv2d_backward_input(&self.c, dy_, weight_, dx_, space, &ctx.c)
         return dx
 
-    def weight_gradients(self, dy, x, out_weight, out_bias, Context ctx not None):
-        """`backward_weight` of usual arrays, images (N, C, H, W), as `convolve`: returns (dweight, dbias)."""
+    def convolve_transposed(self, x, weight, bias, out, Context ctx not None):
+        """`transposed_forward` of usual arrays, images (N, K, P, Q), as `convolve`: returns y (N, C, H, W)."""
+        cdef cnp.ndarray y
+        if not is_image(x, self.y_sizes) or not is_plain(weight, 4) or not has_shape(weight, self.weight_sizes):
+            return NotImplemented
+        if bias is not None and not (is_plain(bias, 1) and has_shape(bias, self.x_sizes + 1)):
+            return NotImplemented
+        y = image_target(out, self.x_sizes, x, weight, bias, None)
+        source = on_channels_last(x, ctx)
+        if y is None or source is None:
+            return NotImplemented
+        cdef const float *x_ = data_of(source)
+        cdef const float *weight_ = data_of(weight)
+        cdef const float *bias_ = data_of(bias)
+        cdef float *y_ = data_of(y)
+        cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_INPUT, &ctx.c))
+        with nogil:
+            fc_conv_transpose2d_forward(&self.c, x_, weight_, bias_, NULL, y_, space, &ctx.c)
+        return y
+
+    def weight_gradients(self, dy, x, out_weight, out_bias, Context ctx not None, bint transposed=False):
+        """`backward_weight` of usual arrays, images (N, C, H, W), as `convolve`: returns (dweight, dbias).
+
+        transposed: of the transposed convolution whose input is dy and whose output's gradient is x; dbias sums x."""
         if not is_image(dy, self.y_sizes) or not is_image(x, self.x_sizes):
             return NotImplemented
         cdef cnp.ndarray dweight = plain_target(out_weight, 4, self.weight_sizes, dy, x)
-        cdef cnp.ndarray dbias = plain_target(out_bias, 1, self.weight_sizes, dy, x)
+        cdef int64_t channels = self.c.in_channels, pixels = self.c.batch * self.c.in_height * self.c.in_width
+        cdef const cnp.npy_intp *sizes = &self.x_sizes[1] if transposed else &self.y_sizes[1]
+        cdef cnp.ndarray dbias = plain_target(out_bias, 1, sizes, dy, x)
         if dweight is None or dbias is None or not is_apart(dweight, dbias):
             return NotImplemented
         dy_memory, x_memory = on_channels_last(dy, ctx), on_channels_last(x, ctx)
@@ -180,7 +204,9 @@ cdef class Conv2dPlan:
         cdef float *dbias_ = data_of(dbias)
         cdef void *space = lend(fc_conv2d_workspace_bytes(&self.c, FC_BACKWARD_WEIGHT, &ctx.c))
         with nogil:
-            fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, dbias_, space, &ctx.c)
+            fc_conv2d_backward_weight(&self.c, dy_, x_, dweight_, NULL if transposed else dbias_, space, &ctx.c)
+            if transposed:
+                fc_conv_transpose2d_backward_bias(pixels, channels, x_, dbias_, &ctx.c)
         return dweight, dbias
 
     def forward(self, x, weight, bias, residual, y, Context ctx not None):
