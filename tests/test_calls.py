@@ -1,5 +1,6 @@
 """What a call does with its arrays before a kernel runs: usual ones pass in one call of the binding."""
 
+import sys
 import threading
 
 import numpy as np
@@ -216,3 +217,32 @@ def test_the_first_gradient_is_taken_and_later_ones_are_added_to_it():
     assert weight.grad.flags.c_contiguous
     with pytest.raises(ValueError, match="grad has shape"):
         weight.take_grad(random(4, 3))
+
+
+def test_calls_keep_no_reference():
+    x, weight, out = random(2, 3, 9, 8), random(3, 3, 3, 3), np.empty((2, 3, 9, 8), np.float32)
+    bias, rows, matrix = random(3), random(4, 3), random(3, 3)
+    wrong = (lambda: ops.conv2d(x, weight[:, :2], padding=1), lambda: ops.relu(x, out=weight), lambda: ops.relu([x]))
+
+    def calls():
+        for images in (x, channels_last(x)):
+            y = ops.conv2d(images, weight, bias, padding=1, residual=images, out=out)
+            ops.conv2d_backward_weight(y, images, weight.shape, padding=1)
+            ops.conv2d_backward_input(images, weight, x.shape, padding=1, out=out)
+            ops.conv_transpose2d(images, weight, bias, padding=1)
+            ops.max_pool2d(images, 2)
+            ops.relu_backward(images, images, out=out)
+        ops.conv1d(x[:, :, 0], weight[:, :, 0], bias, padding=1, out=out[:, :, 0])
+        ops.softmax(rows)
+        ops.linear(rows, matrix, bias)
+        ops.linear_backward_weight(rows, rows, out=(matrix, None))
+        for call in wrong:
+            with pytest.raises((TypeError, ValueError)):
+                call()
+
+    held = x, weight, out, bias, rows, matrix
+    calls()
+    before = [sys.getrefcount(array) for array in held]
+    for _ in range(20):
+        calls()
+    assert [sys.getrefcount(array) for array in held] == before
