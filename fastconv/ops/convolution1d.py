@@ -2,6 +2,8 @@
 
 x is (N, C, L) in any memory order; results lie in (N, L, C) memory. Geometry, for every op: stride and dilation are an
 int or a 1-tuple; padding is an int, (before, after), "same" (stride 1; the odd one after, as in PyTorch) or "valid".
+out: where to write the result; of the gradients in weight and bias a pair (dweight, dbias), each an array or None. They
+are written, not added to.
 TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 

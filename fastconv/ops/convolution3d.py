@@ -2,8 +2,9 @@
 
 x is (N, C, D, H, W) in any memory order; results lie in (N, D, H, W, C) memory. Geometry, for every op: stride and
 dilation are an int or (d, h, w); padding is an int, (d, h, w), a pair (before, after) for each of the three, "same"
-(stride 1; the odd one after, as in PyTorch) or "valid". TypeError for a wrong type or dtype, ValueError for sizes that
-do not fit.
+(stride 1; the odd one after, as in PyTorch) or "valid". out: where to write the result; of the gradients in weight and
+bias a pair (dweight, dbias), each an array or None. They are written, not added to.
+TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 
 It runs as 2-D convolution of slices (see ops/_maps.py), so algorithm is one of those of `conv2d`.
 """

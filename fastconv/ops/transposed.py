@@ -17,7 +17,8 @@ memory. Arguments of every op:
                         so that sizes which a convolution's stride has rounded down can be had again
     activation          None, a name ("relu") or (name, parameter), applied before y is stored
     algorithm           one of those of `conv2d`
-    out                 an array to write y to
+    out                 where to write the result; of the gradients in weight and bias a pair (dweight, dbias), each an
+                        array or None. They are written, not added to
 TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
