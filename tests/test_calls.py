@@ -159,8 +159,15 @@ def test_a_plan_is_kept_by_the_types_of_its_geometry():
     x, weight = random(1, 3, 9, 8), random(4, 3, 3, 3)
     for name in ("stride", "padding", "dilation", "groups"):
         ops.conv2d(x, weight, **{name: 1})
-        with pytest.raises(TypeError, match=f"conv2d: {name}"):
-            ops.conv2d(x, weight, **{name: 1.0})
+        wrong = [1.0] if name == "groups" else [1.0, (1.0, 1), (1, np.float64(1))]
+        for value in wrong:
+            ops.conv2d(x, weight, **{name: 1 if name == "groups" else (1, 1)})
+            with pytest.raises(TypeError, match=f"conv2d: {name}"):
+                ops.conv2d(x, weight, **{name: value})
+        assert ops.conv2d(x, weight, **{name: np.int64(1)}).shape == ops.conv2d(x, weight, **{name: 1}).shape
+    ops.conv1d(x[:, :, 0], weight[:, :, 0], stride=(1,))
+    with pytest.raises(TypeError, match="conv1d: stride"):
+        ops.conv1d(x[:, :, 0], weight[:, :, 0], stride=(1.0,))
     assert ops.conv2d_plan(x.shape, weight.shape) is ops.conv2d_plan(x.shape, weight.shape)
     with runtime.options(winograd=False):
         assert ops.conv2d_plan(x.shape, weight.shape).algorithms[0] == "direct"

@@ -241,6 +241,17 @@ def is_tuple_of_integers(value, Py_ssize_t count, Py_ssize_t minimum):
     return True
 
 
+def is_exact(value):
+    """An int or text, or a tuple of such, at any depth. Of other types values may be equal and mean something else, as
+    1.0 and 1: a cache would take one for the other."""
+    if type(value) is tuple:
+        for item in <tuple>value:
+            if not is_exact(item):
+                return False
+        return True
+    return type(value) is int or type(value) is str
+
+
 cdef inline bint is_image(object value, const cnp.npy_intp *shape) noexcept:
     """An array of native, aligned float32 of this shape (N, C, H, W), in whatever order."""
     return is_float32(value) and cnp.PyArray_NDIM(value) == 4 and has_shape(value, shape)

@@ -51,18 +51,22 @@ def _cached_plan(
 ):
     """The plan of this geometry, as the caller gave it. constant: weights are packed once."""
     exact = not context().winograd
-    # Types too: 1.0 equals 1, and is refused.
-    types = type(stride), type(padding), type(dilation), type(groups)
-    key = x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact, constant, types
-    try:
-        return _plans[key]
-    except KeyError:
-        plan = _plan(function, *key[:-1])
-    except TypeError:  # a list somewhere, or a wrong type, which then fails with its own message
-        return _plan(function, x_shape, weight_shape, *map(hashable, key[2:8]), exact, constant)
-    if len(_plans) >= _MOST_PLANS:
-        _plans.clear()
-    _plans[key] = plan
+    geometry = stride, padding, dilation, groups
+    key = x_shape, weight_shape, geometry, activation, algorithm, exact, constant
+    kept = _native.is_exact(geometry)  # no lists, and no wrong types, which fail with their own message
+    if kept:
+        try:
+            return _plans[key]
+        except KeyError:
+            pass
+        except TypeError:  # an activation or algorithm that has no hash
+            kept = False
+    given = map(hashable, (*geometry, activation, algorithm))
+    plan = _plan(function, x_shape, weight_shape, *given, exact, constant)
+    if kept:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        _plans[key] = plan
     return plan
 
 
