@@ -1,5 +1,6 @@
 """What a call does with its arrays before a kernel runs: usual ones pass in one call of the binding."""
 
+import itertools
 import sys
 import threading
 
@@ -84,6 +85,24 @@ def test_others_are_left_to_the_op(x):
         plan.weight_gradients(x, random(1, 3, 5, 6), None, None, context),
     ):
         assert result is NotImplemented
+
+
+@pytest.mark.parametrize("rank", [3, 4, 5])
+def test_orders_are_told_as_numpy_does(rank):
+    """In every order of the axes, with axes of no and of one element."""
+    context = runtime.context()
+    for shape in itertools.product((0, 1, 2, 3) if rank < 5 else (1, 2), repeat=rank):
+        values = random(*shape)
+        for order in itertools.permutations(range(rank)):
+            x = values.transpose(order).copy().transpose(np.argsort(order))
+            view = np.moveaxis(x, 1, -1)
+            memory = _native.channels_last(x, context)
+            if not (view.flags.c_contiguous or x.flags.c_contiguous):
+                assert memory is NotImplemented and relu(x) is NotImplemented
+                continue
+            assert memory.flags.c_contiguous and np.array_equal(memory, view)
+            assert (memory.ctypes.data == x.ctypes.data) == view.flags.c_contiguous or x.size == 0
+            assert np.array_equal(relu(x), np.maximum(x, 0))
 
 
 def test_out_that_kernels_cannot_write_to_is_left_to_the_op():
