@@ -10,7 +10,6 @@ from fastconv.runtime import context
 
 FLOAT32 = np.dtype(np.float32)
 
-
 array = _native.array  # (function, name, value, ndim=None): value, checked to be a float32 array
 
 
@@ -66,9 +65,8 @@ def map_of_shape(function, name, value, shape):
     return nhwc(of_shape(function, name, value, shape))
 
 
-empty_images = (
-    _native.empty_images
-)  # (N, C, *sizes): such an uninitialised array on (N, *sizes, C) memory, and the memory
+# (N, C, *sizes): an uninitialised array of this shape on (N, *sizes, C) memory, and that memory
+empty_images = _native.empty_images
 
 
 def image_target(function, out, shape, *operands):
