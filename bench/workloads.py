@@ -72,6 +72,7 @@ SIZES = {
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
+    "call": {"tiny": shapes.Tiny("tiny")},
 }
 
 

@@ -22,6 +22,7 @@ MODES = {
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
         ("recurrent", None): ("layer",),
+        ("call", None): ("functional",),
     },
     "onnxruntime": {
         ("conv2d", "forward"): ("session",),

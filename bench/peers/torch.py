@@ -67,6 +67,23 @@ def pool2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
 
 
+def tiny(op, operands):
+    """With the arguments written out, as in a program."""
+    if op == "relu":
+        (x,) = operands
+        return lambda: torch.relu(x)
+    if op == "softmax":
+        (x,) = operands
+        return lambda: torch.softmax(x, -1)
+    if op == "max_pool2d":
+        (x,) = operands
+        return lambda: functional.max_pool2d(x, 2)
+    x, weight = operands
+    if op == "linear":
+        return lambda: functional.linear(x, weight)
+    return lambda: functional.conv2d(x, weight, padding=1)
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -106,6 +123,8 @@ def prepare(task, mode, options, operands):
         x = torch.from_numpy(operands["x"])
         function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
         call = lambda: function(x)
+    elif task.op == "call":
+        call = tiny(task.pass_, [torch.from_numpy(operand) for operand in operands.values()])
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()

@@ -4,6 +4,7 @@ import math
 from functools import lru_cache, wraps
 from typing import NamedTuple
 
+from fastconv import _native
 from fastconv.ops._arrays import extents, hashable, integer, sides
 
 
@@ -40,15 +41,12 @@ class Geometry(NamedTuple):
 
 
 def _remembered(make):
-    """`make` with a cache, for arguments that may hold lists."""
-    cached = lru_cache(maxsize=1024, typed=True)(make)  # 1.0 equals 1, and is refused
+    """`make` with a cache, for arguments that may hold lists or wrong types."""
+    cached = lru_cache(maxsize=1024)(make)
 
     @wraps(make)
     def call(*arguments):
-        try:
-            return cached(*arguments)
-        except TypeError:
-            return make(*map(hashable, arguments))
+        return cached(*arguments) if _native.is_exact(arguments) else make(*map(hashable, arguments))
 
     return call
 
