@@ -79,9 +79,10 @@ def ulps(y, exact):
     return np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
 
 
-# Measured: sigmoid 2.3 and tanh 2.3 on every instruction set; the others in the test below.
-BOUNDS = {"sigmoid": 2.6, "tanh": 2.6, "elu": 1.5, "silu": 3.5, "softplus": 4, "mish": 4, "selu": 3, "celu": 1.5}
-BOUNDS |= {"softsign": 1.5, "logsigmoid": 4}
+# Measured on every instruction set: sigmoid 2.2, tanh 2.3, elu and celu 0.9, silu 3.0, softplus 2.4, mish 3.8,
+# selu 1.8, softsign 1.5, logsigmoid 2.5.
+BOUNDS = {"sigmoid": 2.6, "tanh": 2.6, "elu": 1.5, "silu": 3.5, "softplus": 4, "mish": 4, "selu": 2.2, "celu": 1.2}
+BOUNDS |= {"softsign": 1.6, "logsigmoid": 3}
 
 
 @pytest.mark.parametrize("name, bound", BOUNDS.items())
@@ -173,7 +174,7 @@ def test_elu_alpha(isa):
 @pytest.mark.parametrize("alpha", [0.3, 2.5, 2.0**-126, 1e30])
 def test_celu_alpha(isa, alpha):
     x = np.linspace(-20, 5, 1001, dtype=np.float32)
-    bound = (5 + np.minimum(np.abs(x / alpha), 110)) * EPS  # x / alpha is rounded before the exponential
+    bound = (5 + np.minimum(np.abs(np.float64(x) / alpha), 110)) * EPS  # x / alpha is rounded before the exponential
     exact = reference.activation("celu", x, alpha)
     assert (np.abs(ops.celu(x, alpha) - exact) <= bound * np.abs(exact)).all()
     exact = reference.activation_derivative("celu", x, alpha)
