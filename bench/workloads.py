@@ -73,6 +73,7 @@ SIZES = {
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
     "elementwise": {size.name: size for size in shapes.REAL_IMAGES},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
+    "call": {"tiny": shapes.Tiny("tiny")},
 }
 
 

@@ -413,6 +413,22 @@ class Elementwise(NamedTuple):
     count: int
 
 
+class Tiny(NamedTuple):
+    """Operands of a few numbers: a call's time is what it costs beside its work."""
+
+    name: str
+
+    def shapes(self, op):
+        """Of the op's arrays, in the order of its arguments."""
+        return {
+            "relu": [(10,)],
+            "softmax": [(4, 8)],
+            "linear": [(1, 8), (4, 8)],
+            "conv2d": [(1, 3, 8, 8), (4, 3, 3, 3)],
+            "max_pool2d": [(1, 3, 8, 8)],
+        }[op]
+
+
 REAL_ARRAYS = (Elementwise("in_cache_64k", 65536), Elementwise("in_memory_4m", 1 << 22))
 
 

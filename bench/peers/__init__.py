@@ -28,6 +28,7 @@ MODES = {
         ("activation", None): ("aten",),
         ("elementwise", None): IMAGES,
         ("recurrent", None): ("layer",),
+        ("call", None): ("functional",),
     },
     "onnxruntime": {
         ("conv2d", "forward"): ("session",),

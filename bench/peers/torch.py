@@ -67,6 +67,23 @@ def pool2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
 
 
+def tiny(op, operands):
+    """With the arguments written out, as in a program."""
+    if op == "relu":
+        (x,) = operands
+        return lambda: torch.relu(x)
+    if op == "softmax":
+        (x,) = operands
+        return lambda: torch.softmax(x, -1)
+    if op == "max_pool2d":
+        (x,) = operands
+        return lambda: functional.max_pool2d(x, 2)
+    x, weight = operands
+    if op == "linear":
+        return lambda: functional.linear(x, weight)
+    return lambda: functional.conv2d(x, weight, padding=1)
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -114,6 +131,8 @@ def prepare(task, mode, options, operands):
         a, b = (tensor(operands[name], mode) for name in "ab")
         function, out = torch.mul if task.pass_ in ("mul", "gate") else torch.add, torch.empty_like(a)
         call = lambda: function(a, b, out=out)
+    elif task.op == "call":
+        call = tiny(task.pass_, [torch.from_numpy(operand) for operand in operands.values()])
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()

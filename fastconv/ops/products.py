@@ -1,9 +1,11 @@
 """Matrix products: gemm, matmul and the fully connected layer."""
 
+import math
+
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, check_out, contiguous, empty, number, shaped
+from fastconv.ops._arrays import array, check_out, contiguous, empty, number, outs, returned, shaped, target
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
 
@@ -82,42 +84,51 @@ def _rows(function, name, x, features):
     array(function, name, x)
     if x.ndim < 1 or x.shape[-1] != features:
         raise ValueError(f"{function}: {name} has shape {x.shape}: its last dimension must be {features}")
-    rows = int(np.prod(x.shape[:-1], dtype=np.int64))
-    return contiguous(x).reshape(rows, features)
+    return contiguous(x).reshape(math.prod(x.shape[:-1]), features)
 
 
-def linear(x, weight, bias=None, *, activation=None):
+def _layer(function, name, x, weight, transposed, bias, activation, out):
+    """activation(x @ weight + bias), or of weight.T where `transposed`; `name` is that of x."""
+    y = _native.linear(x, weight, bias, out, transposed, *activation_code(function, activation), context())
+    if y is not NotImplemented:
+        return y
+    array(function, "weight", weight, 2)
+    inner, columns = weight.shape[::-1] if transposed else weight.shape
+    rows = _rows(function, name, x, inner)
+    shape = (*x.shape[:-1], columns)
+    if out is not None:
+        check_out(function, out, shape)
+    matrix, flipped = _matrix(function, "weight", weight)
+    y = _product(function, (rows, False), (matrix, flipped != transposed), bias, None, 1.0, 0.0, activation)
+    return returned(y.reshape(shape), out)
+
+
+def linear(x, weight, bias=None, *, activation=None, out=None):
     """y = activation(x @ weight.T + bias): x (..., I), weight (O, I), bias (O,) -> y (..., O).
 
-    activation: a name ("relu"), or (name, parameter), applied in the product's epilogue.
+    activation: a name ("relu"), or (name, parameter), applied in the product's epilogue. out: where to write y.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.linear(np.ones((5, 3), np.float32), np.ones((2, 3), np.float32)).shape
     (5, 2)
     """
-    array("linear", "weight", weight, 2)
-    rows = _rows("linear", "x", x, weight.shape[1])
-    matrix, flipped = _matrix("linear", "weight", weight)
-    y = _product("linear", (rows, False), (matrix, not flipped), bias, None, 1.0, 0.0, activation)
-    return y.reshape(*x.shape[:-1], weight.shape[0])
+    return _layer("linear", "x", x, weight, True, bias, activation, out)
 
 
-def linear_backward_input(dy, weight):
-    """dx = dy @ weight: dy (..., O), weight (O, I) -> dx (..., I).
+def linear_backward_input(dy, weight, *, out=None):
+    """dx = dy @ weight: dy (..., O), weight (O, I) -> dx (..., I). out: where to write dx.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.linear_backward_input(np.ones((5, 2), np.float32), np.ones((2, 3), np.float32)).shape
     (5, 3)
     """
-    function = "linear_backward_input"
-    array(function, "weight", weight, 2)
-    rows = _rows(function, "dy", dy, weight.shape[0])
-    dx = _product(function, (rows, False), _matrix(function, "weight", weight), None, None, 1.0, 0.0, None)
-    return dx.reshape(*dy.shape[:-1], weight.shape[1])
+    return _layer("linear_backward_input", "dy", dy, weight, False, None, None, out)
 
 
-def linear_backward_weight(dy, x):
+def linear_backward_weight(dy, x, *, out=None):
     """(dweight, dbias) of `linear`: dy (..., O), x (..., I) -> dweight (O, I) = dy.T @ x, dbias (O,) = sum of dy.
+
+    out: (dweight, dbias), each an array to write to or None. They are written, not added to: a `gemm` with beta=1 adds.
 
     >>> import numpy as np; from fastconv import ops
     >>> dweight, dbias = ops.linear_backward_weight(np.ones((5, 2), np.float32), np.ones((5, 3), np.float32))
@@ -129,9 +140,13 @@ def linear_backward_weight(dy, x):
     array(function, "x", x)
     if dy.ndim < 1 or x.ndim < 1 or dy.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"{function}: dy has shape {dy.shape} and x {x.shape}: all but the last dimension must agree")
-    dy_rows = _rows(function, "dy", dy, dy.shape[-1])
-    x_rows = _rows(function, "x", x, x.shape[-1])
-    dweight = _product(function, (dy_rows, True), (x_rows, False), None, None, 1.0, 0.0, None)
-    ones = np.ones((1, len(dy_rows)), np.float32)
-    dbias = _product(function, (ones, False), (dy_rows, False), None, None, 1.0, 0.0, None)
-    return dweight, dbias.reshape(-1)
+    rows, features = dy.shape[-1], x.shape[-1]
+    out = outs(function, out, (rows, features), (rows,))
+    gradients = _native.linear_gradients(dy, x, *out, context())
+    if gradients is not NotImplemented:
+        return gradients
+    dweight = target(function, out[0], (rows, features), dy, x, name="out[0]")
+    dbias = target(function, out[1], (rows,), dy, x, name="out[1]")
+    dy_rows, x_rows = _rows(function, "dy", dy, rows), _rows(function, "x", x, features)
+    _native.linear_gradients(dy_rows, x_rows, dweight, dbias, context())
+    return returned(dweight, out[0]), returned(dbias, out[1])

@@ -63,7 +63,7 @@ def conv_transpose1d(
 
 
 def conv_transpose1d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose1d` in x: dy (N, K, P), weight -> dx x_shape (N, C, L).
 
@@ -76,7 +76,7 @@ def conv_transpose1d_backward_input(
 
 
 def conv_transpose1d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose1d` in weight and bias: dy (N, K, P), x (N, C, L) -> dweight, dbias (K,).
 
@@ -117,7 +117,7 @@ def conv_transpose2d(
 
 
 def conv_transpose2d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose2d` in x: dy (N, K, P, Q), weight -> dx x_shape (N, C, H, W).
 
@@ -130,7 +130,7 @@ def conv_transpose2d_backward_input(
 
 
 def conv_transpose2d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
 
@@ -171,7 +171,7 @@ def conv_transpose3d(
 
 
 def conv_transpose3d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose3d` in x: dy (N, K, O, P, Q), weight -> dx x_shape.
 
@@ -184,7 +184,7 @@ def conv_transpose3d_backward_input(
 
 
 def conv_transpose3d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose3d` in weight and bias: dy as y, x (N, C, D, H, W) -> dweight, dbias (K,).
 
