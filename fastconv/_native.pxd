@@ -49,6 +49,8 @@ cdef extern from "fastconv.h" nogil:
     # elementwise
     ctypedef enum fc_elementwise_op:
         FC_ADD, FC_ADD_RELU, FC_MUL, FC_PRELU, FC_ELEMENTWISE_OP_COUNT
+    enum:
+        FC_ELEMENTWISE_AXES
     ctypedef struct fc_elementwise:
         fc_elementwise_op op
         fc_activation activation

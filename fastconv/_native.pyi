@@ -67,6 +67,15 @@ class ElementwisePlan:
     ) -> None: ...
     def forward(self, a: Array, b: Array, gate: Array | None, y: Array, ctx: Context) -> None: ...
 
+def combine(
+    op: str,
+    a: Array,
+    b: Array,
+    gate: Array | None,
+    out: Array | None,
+    fused: tuple[int, float, float],
+    ctx: Context,
+) -> Array: ...
 def column_sums(kind: str, dy: Array, x: Array | None, sums: Array, ctx: Context) -> None: ...
 def row_sums(kind: str, dy: Array, x: Array | None, sums: Array, ctx: Context) -> None: ...
 def gemm(
@@ -83,7 +92,6 @@ def gemm(
     activation_beta: float,
     ctx: Context,
 ) -> None: ...
-
 def linear(
     x: Array,
     weight: Array,

@@ -55,7 +55,7 @@ def products():
     yield Row("embedding_backward", {"dy": (2, 4, 3)}, {"ids": [[1, 6, 2, 2], [0, 0, 3, 1]], "num_embeddings": 7})
 
 
-def pairs():
+def two_operands():
     """Elementwise ops of two operands, and activations that must be told more."""
     for shapes in ((IMAGE, IMAGE), (IMAGE, (3, 1, 1)), ((2, 3, 1, 1), IMAGE), ((2, 3, 1, 6), (3, 5, 1)), (IMAGE, ())):
         yield Row("add", dict(zip("ab", shapes, strict=True)), {"activation": ("leaky_relu", 0.5)})
@@ -100,7 +100,7 @@ def elementwise(listed):
 
 
 def table():
-    rows = [row for row in (*convolutions(), *products(), *pairs(), *other_images()) if has_out(row.op)]
+    rows = [row for row in (*convolutions(), *products(), *two_operands(), *other_images()) if has_out(row.op)]
     return rows + list(elementwise({row.op for row in rows}))
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import channels_last, check_out, contiguous, empty, flat, nhwc
+from fastconv.ops._arrays import channels_last, check_out, contiguous, empty, flat, nhwc, returned
 from fastconv.runtime import context
 
 GROUPS = 4
@@ -128,7 +128,10 @@ def _general(op, fused, a, b, shape, last, memory):
 
 
 def combine(function, op, a, b, out=None, fused=PLAIN, gate=None):
-    """y = activation(a op b); a, b, out are checked for their types alone. gate: of PReLU, of the shape of a."""
+    """y = activation(a op b); a and b are checked for their types alone. gate: of PReLU, of the shape of a."""
+    y = _native.combine(op, a, b, gate, out, fused, context())
+    if y is not NotImplemented:
+        return y
     last, shape = False, a.shape
     if not (a.flags.c_contiguous and b.flags.c_contiguous) or a.shape != b.shape:
         shape = result_shape(function, a.shape, b.shape)
@@ -142,10 +145,7 @@ def combine(function, op, a, b, out=None, fused=PLAIN, gate=None):
         gate = None if gate is None else in_order(gate, len(shape), last)
         y, memory = target(function, out, shape, last, (a, b, gate))
         plan.native.forward(a, b, gate, memory, context())
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+    return returned(y, out)
 
 
 def summed_to(shape, dy, x=None, kind="sum"):

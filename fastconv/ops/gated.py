@@ -8,7 +8,7 @@ import math
 import operator
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, dense, like, of_shape
+from fastconv.ops._arrays import array, contiguous, dense, like, of_shape, returned
 from fastconv.ops._broadcast import combine, in_order, is_last, summed_to, target
 from fastconv.runtime import context
 
@@ -93,10 +93,7 @@ def glu(x, axis=-1, *, out=None):
     shape, last, halves = _split("glu", x, axis)
     y, memory = target("glu", out, shape, last, (halves,))
     _native.glu_forward(halves, memory.reshape(halves.shape[0], halves.shape[2]), context())
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+    return returned(y, out)
 
 
 def glu_backward(dy, x, axis=-1, *, out=None):
@@ -113,7 +110,4 @@ def glu_backward(dy, x, axis=-1, *, out=None):
     dy = in_order(of_shape(function, "dy", dy, shape), len(shape), last)
     dx, memory = target(function, out, x.shape, last, (dy, halves))
     _native.glu_backward(dy.reshape(halves.shape[0], halves.shape[2]), halves, memory.reshape(halves.shape), context())
-    if out is None or dx is out:
-        return dx
-    out[...] = dx
-    return out
+    return returned(dx, out)
