@@ -148,6 +148,34 @@ def combine(function, op, a, b, out=None, fused=PLAIN, gate=None):
     return returned(y, out)
 
 
+class _Sums(NamedTuple):
+    """steps: (outer, rows, columns), of which the rows are summed, or (rows, columns), of which the columns are; then
+    the sizes that remain, in memory order, and the permutation to the order of the shape."""
+
+    steps: tuple
+    sizes: tuple
+    order: tuple
+
+
+@lru_cache(maxsize=4096)
+def _sums(full, shape, last):
+    axes = (0, *range(2, len(full)), 1) if last else tuple(range(len(full)))
+    padded = _padded(shape, len(full))
+    groups = _groups([full[axis] for axis in axes], [padded[axis] == full[axis] for axis in axes])
+    steps = []
+    while not steps or not all(kept for _, kept in groups):
+        *outer, (columns, kept) = groups or [(1, False)]
+        if not kept:
+            steps.append((math.prod(size for size, _ in outer), columns))
+            groups = outer
+            continue
+        *outer, (rows, _) = outer or [(1, False)]
+        steps.append((math.prod(size for size, _ in outer), rows, columns))
+        groups = _groups([*(size for size, _ in outer), columns], [*(kept for _, kept in outer), True])
+    order = tuple(int(axis) for axis in np.argsort(axes))
+    return _Sums(tuple(steps), tuple(padded[axis] for axis in axes), order)
+
+
 def summed_to(shape, dy, x=None, kind="sum"):
     """The sum over the axes along which an array of `shape` repeats, of dy or of dy and x (kind: see SUM_KINDS).
 
@@ -155,24 +183,12 @@ def summed_to(shape, dy, x=None, kind="sum"):
     """
     if kind == "sum" and dy.shape == shape:
         return dy
-    last, full = is_last(dy), dy.shape
-    order = (0, *range(2, len(full)), 1) if last else tuple(range(len(full)))
-    padded = _padded(shape, len(full))
-    groups = _groups([full[axis] for axis in order], [padded[axis] == full[axis] for axis in order])
+    full, last = dy.shape, is_last(dy)
+    plan = _sums(full, shape, last)
     sums, x = in_order(dy, len(full), last), None if x is None else in_order(x, len(full), last)
-    while not all(kept for _, kept in groups) or kind != "sum":
-        if not groups or not groups[-1][1]:
-            columns = groups.pop()[0] if groups else 1
-            rows = math.prod(size for size, _ in groups)
-            dy, sums = sums.reshape(rows, columns), empty((rows,))
-            _native.row_sums(kind, dy, None if x is None else x.reshape(dy.shape), sums, context())
-        else:
-            columns = groups.pop()[0]
-            rows = groups.pop()[0] if groups else 1
-            outer = math.prod(size for size, _ in groups)
-            dy, sums = sums.reshape(outer, rows, columns), empty((outer, columns))
-            _native.column_sums(kind, dy, None if x is None else x.reshape(dy.shape), sums, context())
-            groups = _groups([*(size for size, _ in groups), columns], [*(kept for _, kept in groups), True])
+    for step in plan.steps:
+        dy, sums = sums.reshape(step), empty((step[0], *step[2:]))
+        sum_ = _native.row_sums if len(step) == 2 else _native.column_sums
+        sum_(kind, dy, None if x is None else x.reshape(step), sums, context())
         x, kind = None, "sum"
-    sums = sums.reshape([padded[axis] for axis in order])
-    return (sums.transpose(np.argsort(order)) if last else sums).reshape(shape)
+    return sums.reshape(plan.sizes).transpose(plan.order).reshape(shape)
