@@ -98,7 +98,8 @@ typedef enum fc_elementwise_op {
     FC_ADD,
     FC_ADD_RELU, /* max(a + b, 0) */
     FC_MUL,
-    FC_PRELU,    /* gate > 0 ? a : a * b; a has every axis */
+    FC_PRELU,    /* a > 0 ? a : a * b; a has every axis */
+    FC_PRELU_BACKWARD, /* gate > 0 ? a : a * b; a, which is dy, has every axis */
     FC_ELEMENTWISE_OP_COUNT
 } fc_elementwise_op;
 
@@ -113,7 +114,7 @@ typedef struct fc_elementwise {
     bool a_has[FC_ELEMENTWISE_AXES], b_has[FC_ELEMENTWISE_AXES];
 } fc_elementwise;
 
-/* gate, laid out as a, is for FC_PRELU; NULL means a. y may be an operand that has every axis. */
+/* gate, laid out as a, is for FC_PRELU_BACKWARD, else NULL. y may be an operand that has every axis. */
 void fc_elementwise_forward(const fc_elementwise *e, const float *a, const float *b, const float *gate, float *y,
                             const fc_context *ctx);
 

@@ -48,7 +48,7 @@ cdef extern from "fastconv.h" nogil:
 
     # elementwise
     ctypedef enum fc_elementwise_op:
-        FC_ADD, FC_ADD_RELU, FC_MUL, FC_PRELU, FC_ELEMENTWISE_OP_COUNT
+        FC_ADD, FC_ADD_RELU, FC_MUL, FC_PRELU, FC_PRELU_BACKWARD, FC_ELEMENTWISE_OP_COUNT
     enum:
         FC_ELEMENTWISE_AXES
     ctypedef struct fc_elementwise:

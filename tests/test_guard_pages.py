@@ -138,7 +138,7 @@ def broadcast_calls(rng):
                     def call(a, b, gate, y, context, plan=plan):
                         plan.forward(a, b, gate, y, context)
 
-                    gate = reals(rng, size) if op == "prelu" else None
+                    gate = reals(rng, size) if op == "prelu_backward" else None
                     yield f"{op} {pattern} {columns} {kind}", call, [a, b, gate], [size]
     for kind in _native.SUM_KINDS:
         for columns in (*SIZES, 140):

@@ -141,7 +141,7 @@ typedef struct fc_elementwise_rows {
     fc_elementwise_op op;
     bool single, stream; /* single: b is one number a row; stream: y is stored past the caches */
     int64_t rows, size;
-    const float *a, *b, *gate; /* gate, of FC_PRELU, is laid out as a */
+    const float *a, *b, *gate; /* gate, of FC_PRELU_BACKWARD, is laid out as a; else it is a */
     int64_t a_row, b_row;      /* elements from one row to the next; 0 for the same row again */
     float *y;
 } fc_elementwise_rows;

@@ -1,6 +1,8 @@
 # Binding of elementwise.c.
 
-ELEMENTWISE_OPS = {"add": FC_ADD, "add_relu": FC_ADD_RELU, "mul": FC_MUL, "prelu": FC_PRELU}
+ELEMENTWISE_OPS = {
+    "add": FC_ADD, "add_relu": FC_ADD_RELU, "mul": FC_MUL, "prelu": FC_PRELU, "prelu_backward": FC_PRELU_BACKWARD,
+}
 SUM_KINDS = {"sum": FC_SUM, "products": FC_SUM_PRODUCTS, "negative": FC_SUM_NEGATIVE}
 
 
@@ -18,14 +20,14 @@ cdef class ElementwisePlan:
         self.a_count = self.b_count = self.count = 1
         for axis in range(4):
             self.e.size[axis], self.e.a_has[axis], self.e.b_has[axis] = size[axis], a_has[axis], b_has[axis]
-            if size[axis] < 0 or size[axis] != 1 and not (a_has[axis] or (b_has[axis] and op != "prelu")):
+            if size[axis] < 0 or size[axis] != 1 and not (a_has[axis] or (b_has[axis] and not op.startswith("prelu"))):
                 raise ValueError(f"{op}: size={size}: every size must be >= 0, and every axis one of an operand")
             self.count *= size[axis]
             self.a_count *= size[axis] if a_has[axis] else 1
             self.b_count *= size[axis] if b_has[axis] else 1
 
     def forward(self, a, b, gate, y, Context ctx not None):
-        """gate, of PReLU alone, is laid out as a; None means a. y may be an operand that has every axis."""
+        """gate, of "prelu_backward" alone, is laid out as a. y may be an operand that has every axis."""
         cdef const float *a_ = <const float *>elements(a, "a", self.a_count, False)
         cdef const float *b_ = <const float *>elements(b, "b", self.b_count, False)
         cdef const float *gate_ = NULL

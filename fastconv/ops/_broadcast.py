@@ -128,7 +128,7 @@ def _general(op, fused, a, b, shape, last, memory):
 
 
 def combine(function, op, a, b, out=None, fused=PLAIN, gate=None):
-    """y = activation(a op b); a and b are checked for their types alone. gate: of PReLU, of the shape of a."""
+    """y = activation(a op b); a and b are checked for their types alone. gate: of "prelu_backward", as a."""
     y = _native.combine(op, a, b, gate, out, fused, context())
     if y is not NotImplemented:
         return y

@@ -56,7 +56,7 @@ def prelu_backward(dy, x, weight):
     x = dense(x)
     dy = like(function, "dy", dy, x)
     dweight = summed_to(slopes.shape, dy, x, "negative").reshape(weight.shape)
-    return combine(function, "prelu", dy, slopes, gate=x), dweight
+    return combine(function, "prelu_backward", dy, slopes, gate=x), dweight
 
 
 def _split(function, x, axis):

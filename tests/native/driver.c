@@ -263,13 +263,13 @@ static void run_broadcast(const fc_context *ctx) {
     for (int axis = 0; axis < FC_ELEMENTWISE_AXES; axis++) {
         e.size[axis] = axis < 2 ? between(0, 3) : ragged(65);
         if (axis == 3 && between(0, 5) == 0) e.size[axis] = between(2000, 40000);
-        e.a_has[axis] = e.op == FC_PRELU || between(0, 2);
+        e.a_has[axis] = e.op >= FC_PRELU || between(0, 2);
         e.b_has[axis] = !e.a_has[axis] || between(0, 1);
         count *= e.size[axis];
         a_count *= e.a_has[axis] ? e.size[axis] : 1;
         b_count *= e.b_has[axis] ? e.size[axis] : 1;
     }
-    const float *a = input(a_count), *b = input(b_count), *gate = e.op == FC_PRELU ? input(a_count) : NULL;
+    const float *a = input(a_count), *b = input(b_count), *gate = e.op == FC_PRELU_BACKWARD ? input(a_count) : NULL;
     float *y = output(count);
     fc_elementwise_forward(&e, a, b, gate, y, ctx);
     check_finite(y, count);
