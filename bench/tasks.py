@@ -133,7 +133,7 @@ class Pool2d:
 
 class Activation:
     size = shapes.Elementwise
-    passes = ("relu", "sigmoid", "tanh", "gelu", "silu")
+    passes = ("relu", "sigmoid", "tanh", "gelu", "silu", "mish", "selu", "softsign", "logsigmoid", "hardtanh", "prelu")
     allowed = staticmethod(relative)
 
     @staticmethod
@@ -142,11 +142,35 @@ class Activation:
 
     @staticmethod
     def operands(size, pass_, rng):
-        return {"x": rng.standard_normal(size.count, np.float32) * 3}
+        made = {"x": rng.standard_normal(size.count, np.float32) * 3}
+        return made | ({"weight": np.array([0.25], np.float32)} if pass_ == "prelu" else {})
 
     @staticmethod
     def result(size, pass_, operands):
+        if pass_ == "prelu":
+            return reference.prelu(operands["x"], operands["weight"])
         return reference.activation(pass_, operands["x"])
+
+
+class Elementwise:
+    """Sums and products of images: with images, with a bias by channel, with a gate by image and channel."""
+
+    size = shapes.Images
+    passes = ("add", "mul", "bias", "gate")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        shape = {"bias": (1, size.c, 1, 1), "gate": (size.n, size.c, 1, 1)}.get(pass_, size.shape)
+        return {"a": integers(rng, size.shape), "b": integers(rng, shape)}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return (reference.mul if pass_ in ("mul", "gate") else reference.add)(operands["a"], operands["b"])
 
 
 class Recurrent:
@@ -219,6 +243,7 @@ OPS = {
     "gemm": Gemm,
     "pool2d": Pool2d,
     "activation": Activation,
+    "elementwise": Elementwise,
     "recurrent": Recurrent,
     "call": Call,
 }

@@ -71,6 +71,7 @@ SIZES = {
     "gemm": {size.name: size for size in shapes.REAL_GEMMS},
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
+    "elementwise": {size.name: size for size in shapes.REAL_IMAGES},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
     "call": {"tiny": shapes.Tiny("tiny")},
 }
@@ -140,4 +141,6 @@ def describe(op, name):
         return f"{batch}{size.m} x {size.n} x {size.k}" + (", weights (n, k)" if size.linear else "")
     if op == "recurrent":
         return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
+    if op == "elementwise":
+        return f"{size.c} channels, {size.h} x {size.w}" + (f", batch {size.n}" if size.n > 1 else "")
     return name.replace("_", " ")

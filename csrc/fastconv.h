@@ -62,6 +62,13 @@ typedef enum fc_activation_kind {
     FC_HARDSWISH,
     FC_HARDSIGMOID, /* clamp(x / 6 + 1 / 2, 0, 1) */
     FC_SOFTPLUS,    /* alpha: beta, beta: threshold */
+    FC_MISH,
+    FC_SELU,
+    FC_CELU,        /* alpha */
+    FC_SOFTSIGN,
+    FC_HARDTANH,    /* alpha: least, beta: most */
+    FC_LOGSIGMOID,
+    FC_THRESHOLD,   /* alpha: threshold, beta: value */
     FC_ACTIVATION_COUNT
 } fc_activation_kind;
 
@@ -80,6 +87,48 @@ void fc_activation_backward(fc_activation f, int64_t size, const float *dy, cons
 void fc_softmax_forward(bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx);
 void fc_softmax_backward(bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
                          const fc_context *ctx);
+
+/* Gated linear units: x (outer, 2, inner) -> y[i][k] = x[i][0][k] * sigmoid(x[i][1][k]). dx may be x. */
+void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx);
+void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx, const fc_context *ctx);
+
+/* --------------------------------------------------------------------------------------------------- elementwise */
+
+typedef enum fc_elementwise_op {
+    FC_ADD,
+    FC_ADD_RELU, /* max(a + b, 0) */
+    FC_MUL,
+    FC_PRELU,    /* a > 0 ? a : a * b; a has every axis */
+    FC_PRELU_BACKWARD, /* gate > 0 ? a : a * b; a, which is dy, has every axis */
+    FC_ELEMENTWISE_OP_COUNT
+} fc_elementwise_op;
+
+enum { FC_ELEMENTWISE_AXES = 4 };
+
+/* y = activation(a op b), y dense over the sizes; an operand is dense over the axes it has and repeats along the others.
+ * Along each axis at least one has it, unless the size is 1. */
+typedef struct fc_elementwise {
+    fc_elementwise_op op;
+    fc_activation activation;
+    int64_t size[FC_ELEMENTWISE_AXES];
+    bool a_has[FC_ELEMENTWISE_AXES], b_has[FC_ELEMENTWISE_AXES];
+} fc_elementwise;
+
+/* gate, laid out as a, is for FC_PRELU_BACKWARD, else NULL. y may be an operand that has every axis. */
+void fc_elementwise_forward(const fc_elementwise *e, const float *a, const float *b, const float *gate, float *y,
+                            const fc_context *ctx);
+
+/* What is summed: dy, dy * x, or dy * x where x is not positive. */
+typedef enum fc_sum_kind { FC_SUM, FC_SUM_PRODUCTS, FC_SUM_NEGATIVE } fc_sum_kind;
+
+/* sums[i][k] = sum over j of dy[i][j][k] (outer, rows, columns), and sums[i] = sum over j of dy[i][j] (rows, columns): in
+ * chunks whose sums are added in double, in order. x may be NULL for FC_SUM. */
+int64_t fc_column_sums_workspace_bytes(int64_t outer, int64_t rows, int64_t columns, const fc_context *ctx);
+void fc_column_sums(fc_sum_kind kind, int64_t outer, int64_t rows, int64_t columns, const float *dy, const float *x,
+                    float *sums, void *workspace, const fc_context *ctx);
+int64_t fc_row_sums_workspace_bytes(int64_t rows, int64_t columns, const fc_context *ctx);
+void fc_row_sums(fc_sum_kind kind, int64_t rows, int64_t columns, const float *dy, const float *x, float *sums,
+                 void *workspace, const fc_context *ctx);
 
 /* ---------------------------------------------------------------------------------------------------------- GEMM */
 

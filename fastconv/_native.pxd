@@ -29,7 +29,8 @@ cdef extern from "fastconv.h" nogil:
     # activations
     ctypedef enum fc_activation_kind:
         FC_IDENTITY, FC_RELU, FC_RELU6, FC_LEAKY_RELU, FC_ELU, FC_SIGMOID, FC_TANH, FC_GELU, FC_GELU_TANH, FC_SILU
-        FC_HARDSWISH, FC_HARDSIGMOID, FC_SOFTPLUS, FC_ACTIVATION_COUNT
+        FC_HARDSWISH, FC_HARDSIGMOID, FC_SOFTPLUS, FC_MISH, FC_SELU, FC_CELU, FC_SOFTSIGN, FC_HARDTANH, FC_LOGSIGMOID
+        FC_THRESHOLD, FC_ACTIVATION_COUNT
     ctypedef struct fc_activation:
         fc_activation_kind kind
         float alpha
@@ -40,6 +41,32 @@ cdef extern from "fastconv.h" nogil:
     void fc_softmax_forward(c_bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)
     void fc_softmax_backward(c_bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
                              const fc_context *ctx)
+
+    void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx)
+    void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx,
+                         const fc_context *ctx)
+
+    # elementwise
+    ctypedef enum fc_elementwise_op:
+        FC_ADD, FC_ADD_RELU, FC_MUL, FC_PRELU, FC_PRELU_BACKWARD, FC_ELEMENTWISE_OP_COUNT
+    enum:
+        FC_ELEMENTWISE_AXES
+    ctypedef struct fc_elementwise:
+        fc_elementwise_op op
+        fc_activation activation
+        int64_t size[4]
+        c_bool a_has[4]
+        c_bool b_has[4]
+    void fc_elementwise_forward(const fc_elementwise *e, const float *a, const float *b, const float *gate, float *y,
+                                const fc_context *ctx)
+    ctypedef enum fc_sum_kind:
+        FC_SUM, FC_SUM_PRODUCTS, FC_SUM_NEGATIVE
+    int64_t fc_column_sums_workspace_bytes(int64_t outer, int64_t rows, int64_t columns, const fc_context *ctx)
+    void fc_column_sums(fc_sum_kind kind, int64_t outer, int64_t rows, int64_t columns, const float *dy,
+                        const float *x, float *sums, void *workspace, const fc_context *ctx)
+    int64_t fc_row_sums_workspace_bytes(int64_t rows, int64_t columns, const fc_context *ctx)
+    void fc_row_sums(fc_sum_kind kind, int64_t rows, int64_t columns, const float *dy, const float *x, float *sums,
+                     void *workspace, const fc_context *ctx)
 
     # GEMM
     ctypedef struct fc_gemm:

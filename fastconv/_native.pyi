@@ -15,8 +15,10 @@ ISAS_COMPILED: Final[tuple[str, ...]]
 ISAS_DETECTED: Final[tuple[str, ...]]
 ACTIVATIONS: Final[dict[str, int]]
 CONV2D_ALGORITHMS: Final[dict[str, int]]
+ELEMENTWISE_OPS: Final[dict[str, int]]
 PAD_MODES: Final[dict[str, int]]
 RNN_KINDS: Final[dict[str, int]]
+SUM_KINDS: Final[dict[str, int]]
 
 class Context:
     isa: str
@@ -52,6 +54,31 @@ def activation_backward(
 ) -> None: ...
 def softmax_forward(x: Array, y: Array, log: bool, ctx: Context) -> None: ...
 def softmax_backward(dy: Array, y: Array, dx: Array, log: bool, ctx: Context) -> None: ...
+def glu_forward(x: Array, y: Array, ctx: Context) -> None: ...
+def glu_backward(dy: Array, x: Array, dx: Array, ctx: Context) -> None: ...
+
+class ElementwisePlan:
+    def __init__(
+        self,
+        op: str,
+        size: tuple[int, int, int, int],
+        a_has: tuple[bool, bool, bool, bool],
+        b_has: tuple[bool, bool, bool, bool],
+        fused: tuple[int, float, float],
+    ) -> None: ...
+    def forward(self, a: Array, b: Array, gate: Array | None, y: Array, ctx: Context) -> None: ...
+
+def combine(
+    op: str,
+    a: Array,
+    b: Array,
+    gate: Array | None,
+    out: Array | None,
+    fused: tuple[int, float, float],
+    ctx: Context,
+) -> Array: ...
+def column_sums(kind: str, dy: Array, x: Array | None, sums: Array, ctx: Context) -> None: ...
+def row_sums(kind: str, dy: Array, x: Array | None, sums: Array, ctx: Context) -> None: ...
 def gemm(
     a: Array,
     b: Array,

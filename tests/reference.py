@@ -10,7 +10,10 @@ import numpy as np
 # ------------------------------------------------------------------------------------------------------ activations
 
 ACTIVATIONS = ["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
-ACTIVATIONS += ["hardswish", "hardsigmoid", "softplus"]
+ACTIVATIONS += ["hardswish", "hardsigmoid", "softplus", "mish", "selu", "celu", "softsign", "hardtanh", "logsigmoid"]
+ACTIVATIONS += ["threshold"]
+PARAMETERS = {"threshold": (0.5, -0.25)}  # of those that have no defaults, for tests
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -24,7 +27,8 @@ def _gelu_inner(x):
 
 
 def activation(name, x, alpha=None, beta=None):
-    """f(x). alpha: negative slope of leaky_relu, alpha of elu, beta of softplus; beta: threshold of softplus."""
+    """f(x). alpha: negative slope of leaky_relu, alpha of elu and celu, beta of softplus, least of hardtanh, threshold;
+    beta: threshold of softplus, most of hardtanh, value of threshold."""
     with np.errstate(all="ignore"):  # also a signalling NaN in x
         x = np.asarray(x, np.float64)
         match name:
@@ -53,6 +57,22 @@ def activation(name, x, alpha=None, beta=None):
             case "softplus":
                 scale, threshold = 1.0 if alpha is None else alpha, 20.0 if beta is None else beta
                 return np.where(scale * x > threshold, x, np.logaddexp(0, scale * x) / scale)
+            case "mish":
+                return x * np.tanh(np.logaddexp(0, x))
+            case "selu":
+                return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x))
+            case "celu":
+                alpha = 1.0 if alpha is None else alpha
+                return np.where(x > 0, x, alpha * np.expm1(x / alpha))
+            case "softsign":
+                return x / (1 + np.abs(x))
+            case "hardtanh":
+                return np.clip(x, -1.0 if alpha is None else alpha, 1.0 if beta is None else beta)
+            case "logsigmoid":
+                return -np.logaddexp(0, -x)
+            case "threshold":
+                least, value = PARAMETERS[name] if alpha is None else (alpha, beta)
+                return np.where(x <= least, value, x)
     raise KeyError(name)
 
 
@@ -88,7 +108,84 @@ def activation_derivative(name, x, alpha=None, beta=None):
             case "softplus":
                 scale, threshold = 1.0 if alpha is None else alpha, 20.0 if beta is None else beta
                 return np.where(scale * x > threshold, 1.0, _sigmoid(scale * x))
+            case "mish":
+                gate = np.tanh(np.logaddexp(0, x))
+                return gate + x * s * (1 - gate) * (1 + gate)
+            case "selu":
+                return SELU_SCALE * np.where(x > 0, 1.0, SELU_ALPHA * np.exp(x))
+            case "celu":
+                return np.where(x > 0, 1.0, np.exp(x / (1.0 if alpha is None else alpha)))
+            case "softsign":
+                return 1 / (1 + np.abs(x)) ** 2
+            case "hardtanh":
+                least, most = -1.0 if alpha is None else alpha, 1.0 if beta is None else beta
+                return np.where((x > least) & (x < most), 1.0, 0.0)
+            case "logsigmoid":
+                return _sigmoid(-x)
+            case "threshold":
+                return np.where(x <= (PARAMETERS[name][0] if alpha is None else alpha), 0.0, 1.0)
     raise KeyError(name)
+
+
+# ------------------------------------------------------------------------------------------------------- elementwise
+
+
+def _summed_to(shape, x):
+    """The sum over the axes along which an array of this shape was repeated."""
+    x = x.sum(axis=tuple(range(x.ndim - len(shape))))
+    repeated = tuple(axis for axis, size in enumerate(shape) if size != x.shape[axis])
+    return x.sum(axis=repeated, keepdims=True)
+
+
+def add(a, b):
+    """a + b"""
+    return np.asarray(a, np.float64) + np.asarray(b, np.float64)
+
+
+def add_backward(dy, a_shape, b_shape):
+    """(da, db)"""
+    dy = np.asarray(dy, np.float64)
+    return _summed_to(a_shape, dy), _summed_to(b_shape, dy)
+
+
+def mul(a, b):
+    """a * b"""
+    return np.asarray(a, np.float64) * np.asarray(b, np.float64)
+
+
+def mul_backward(dy, a, b):
+    """(da, db)"""
+    dy = np.asarray(dy, np.float64)
+    return _summed_to(np.shape(a), dy * b), _summed_to(np.shape(b), dy * a)
+
+
+def _slopes(x, weight):
+    return np.asarray(weight, np.float64).reshape(-1, *(1,) * (np.ndim(x) - 2))
+
+
+def prelu(x, weight):
+    """x where x > 0, else weight[channel] * x"""
+    return np.where(np.asarray(x) > 0, x, _slopes(x, weight) * x)
+
+
+def prelu_backward(dy, x, weight):
+    """(dx, dweight)"""
+    dy, x, slopes = np.asarray(dy, np.float64), np.asarray(x, np.float64), _slopes(x, weight)
+    dweight = _summed_to(slopes.shape, np.where(x > 0, 0.0, dy * x))
+    return np.where(x > 0, dy, slopes * dy), dweight.reshape(np.shape(weight))
+
+
+def glu(x, axis=-1):
+    """a * sigmoid(b) of the halves of x"""
+    a, b = np.split(np.asarray(x, np.float64), 2, axis)
+    return a * _sigmoid(b)
+
+
+def glu_backward(dy, x, axis=-1):
+    """dx"""
+    a, b = np.split(np.asarray(x, np.float64), 2, axis)
+    gate = _sigmoid(b)
+    return np.concatenate([dy * gate, dy * a * gate * _sigmoid(-b)], axis)
 
 
 def log_softmax(x, axis=-1):

@@ -466,6 +466,28 @@ class Tiny(NamedTuple):
 REAL_ARRAYS = (Elementwise("in_cache_64k", 65536), Elementwise("in_memory_4m", 1 << 22))
 
 
+class Images(NamedTuple):
+    """n images of c channels of h x w pixels, to which another operand is added."""
+
+    name: str
+    n: int
+    c: int
+    h: int
+    w: int
+
+    @property
+    def shape(self):
+        return (self.n, self.c, self.h, self.w)
+
+
+# 256 KB, 3 MB and 26 MB an operand: within L2, within L3, beyond.
+REAL_IMAGES = (
+    Images("images_in_cache", 1, 64, 32, 32),
+    Images("resnet50_conv2_sum", 1, 256, 56, 56),
+    Images("resnet50_conv2_sum_n8", 8, 256, 56, 56),
+)
+
+
 class Recurrent(NamedTuple):
     """A recurrent layer of one direction over x (steps, batch, inputs)."""
 

@@ -23,6 +23,17 @@ VALID = {
     "sigmoid_backward": "ops.sigmoid_backward({x}, {x})",
     "gelu": "ops.gelu({x})",
     "softplus": "ops.softplus({x})",
+    "mish": "ops.mish({x})",
+    "mish_backward": "ops.mish_backward({x}, {x})",
+    "selu": "ops.selu({x})",
+    "celu": "ops.celu({x}, 0.5)",
+    "celu_backward": "ops.celu_backward({x}, {x}, 0.5)",
+    "softsign": "ops.softsign({x})",
+    "logsigmoid": "ops.logsigmoid({x})",
+    "hardtanh": "ops.hardtanh({x}, -1, 2)",
+    "hardtanh_backward": "ops.hardtanh_backward({x}, {x}, -1, 2)",
+    "threshold": "ops.threshold({x}, 1, 2)",
+    "threshold_backward": "ops.threshold_backward({x}, {x}, 1)",
     "softmax": "ops.softmax({x}, 1)",
     "softmax_backward": "ops.softmax_backward({x}, {x}, 1)",
     "log_softmax": "ops.log_softmax({x})",
@@ -37,7 +48,7 @@ def refused():
     for value in ("out[0]", "out[:1]", "read_only", "out.ravel()"):
         yield "relu", f"ops.relu(dy, out={value})", ValueError, ["out"]
         yield "softmax", f"ops.softmax(dy, out={value})", ValueError, ["out"]
-    for name in ("relu_backward", "sigmoid_backward", "softmax_backward"):
+    for name in ("relu_backward", "sigmoid_backward", "softmax_backward", "mish_backward"):
         for dy in ("x[:1]", "x[..., 1:]", "x[0]", "x[None]", "x.T"):
             yield name, f"ops.{name}({dy}, x)", ValueError, ["dy"]
     for value in ("4", "-5", "2**62", "2**70"):
@@ -49,6 +60,18 @@ def refused():
     for value in ("'erf'", "None", "True"):
         yield "gelu", f"ops.gelu(x, {value})", (ValueError, TypeError), ["approximate"]
     yield "softplus", "ops.softplus(x, beta=0.0)", ValueError, ["beta"]
+    for value in ("None", "'a'", "x", "1j"):
+        yield "celu", f"ops.celu(x, {value})", TypeError, ["alpha"]
+        yield "threshold", f"ops.threshold(x, {value}, 0)", TypeError, ["threshold"]
+        yield "threshold", f"ops.threshold(x, 0, {value})", TypeError, ["value"]
+        yield "hardtanh", f"ops.hardtanh(x, {value}, 0)", TypeError, ["min_val"]
+        yield "hardtanh", f"ops.hardtanh(x, 0, {value})", TypeError, ["max_val"]
+    for value in ("0", "-1.0", "1e-40", "np.inf", "np.nan"):
+        yield "celu", f"ops.celu(x, {value})", ValueError, ["alpha", eval(value, {"np": np})]
+        yield "celu_backward", f"ops.celu_backward(x, x, {value})", ValueError, ["alpha"]
+    for limits in ("2, 1", "np.nan, 1", "1, np.nan"):
+        yield "hardtanh", f"ops.hardtanh(x, {limits})", ValueError, ["min_val", "max_val"]
+        yield "hardtanh_backward", f"ops.hardtanh_backward(x, x, {limits})", ValueError, ["min_val", "max_val"]
     yield "relu", f"ops.relu({BIG})", REFUSED, []
     yield "softmax", f"ops.softmax({BIG}, 1)", REFUSED, []
 

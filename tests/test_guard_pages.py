@@ -133,6 +133,46 @@ def elementwise_calls(rng):
             yield f"softmax {columns} {log} backward", backward, [dy, y], [(3, columns)]
 
 
+def broadcast_calls(rng):
+    """y = a op b and the sums of the backward passes, at the level of the binding."""
+    has = {"alike": (True,) * 4, "number": (False,) * 4, "rows": (False, False, False, True)}
+    has |= {"columns": (False, True, True, False), "gates": (True, True, False, True)}
+    for op in _native.ELEMENTWISE_OPS:
+        for pattern, b_has in has.items():
+            for columns in (*SIZES, 70, 300):
+                size = (2, 2, 3, columns)
+                a = reals(rng, size)
+                b = reals(rng, tuple(n for n, mine in zip(size, b_has, strict=True) if mine))
+                for kind in ("identity", "gelu"):
+                    fused = (_native.ACTIVATIONS[kind], 0.0, 0.0)
+                    plan = _native.ElementwisePlan(op, size, (True,) * 4, b_has, fused)
+
+                    def call(a, b, gate, y, context, plan=plan):
+                        plan.forward(a, b, gate, y, context)
+
+                    gate = reals(rng, size) if op == "prelu_backward" else None
+                    yield f"{op} {pattern} {columns} {kind}", call, [a, b, gate], [size]
+    for kind in _native.SUM_KINDS:
+        for columns in (*SIZES, 140):
+            for rows in (1, 7, 9, 130, 300):
+                dy, x = reals(rng, (2, rows, columns)), reals(rng, (2, rows, columns))
+
+                def by_column(dy, x, sums, context, kind=kind):
+                    _native.column_sums(kind, dy, x, sums, context)
+
+                def by_row(dy, x, sums, context, kind=kind):
+                    _native.row_sums(kind, dy, x, sums, context)
+
+                second = None if kind == "sum" else x
+                yield f"{kind} {dy.shape}", by_column, [dy, second], [(2, columns)]
+                second = None if kind == "sum" else x[1]
+                yield f"{kind} {dy[1].shape}", by_row, [dy[1], second], [(rows,)]
+    for inner in (*SIZES, 2049):
+        x, dy = 4 * reals(rng, (3, 2, inner)), reals(rng, (3, inner))
+        yield f"glu {inner}", _native.glu_forward, [x], [(3, inner)]
+        yield f"glu {inner} backward", _native.glu_backward, [dy, x], [(3, 2, inner)]
+
+
 def batch_norm_calls(rng):
     for channels in SIZES:
         for rows in (1, 2, 7, 130):
@@ -218,6 +258,7 @@ CALLS = {
     "conv2d": conv2d_calls,
     "pool2d": pool2d_calls,
     "elementwise": elementwise_calls,
+    "broadcast": broadcast_calls,
     "batch_norm": batch_norm_calls,
     "rnn": rnn_calls,
     "pad": pad_calls,

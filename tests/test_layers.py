@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from checks import bits, reals
+from checks import assert_equal, bits, reals
 
 from fastconv import _native, layers, ops, runtime
 from fastconv.layers import (
@@ -216,6 +216,11 @@ def test_residual_and_concat_gradients(rng):
         np.testing.assert_array_equal(y, np.concatenate([x, 2 * x, 3 * x], axis=1))
         np.testing.assert_array_equal(concat(x), y)
         np.testing.assert_array_equal(backward(y), 14 * x)
+    images = rng.integers(-3, 4, (2, 4, 3, 5)).astype(np.float32).transpose(0, 3, 1, 2)
+    y, backward = Residual(Scale(2)).forward(images)
+    np.testing.assert_array_equal(y, 3 * images)
+    np.testing.assert_array_equal(backward(images), 3 * images)
+    assert y.strides == images.strides
     with pytest.raises(ValueError, match="must agree except along axis 0"):
         Concat(Linear(3, 2), Linear(3, 4), axis=0)(normal(rng, 2, 3))
     with pytest.raises(ValueError, match=r"branch gives shape \(2, 2\) and shortcut \(2, 3\): must be equal"):
@@ -355,6 +360,22 @@ def test_a_frozen_convolution_keeps_its_weights_and_fuses_the_rest(padding_mode,
     for isa in _native.ISAS_DETECTED:
         with runtime.options(isa=isa, num_threads=2):
             np.testing.assert_allclose(frozen(x, residual), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    ["mish", "selu", ("celu", 0.5), "softsign", ("hardtanh", -0.5, 0.25), "logsigmoid", ("threshold", 0.1, 3)],
+)
+@pytest.mark.parametrize("named", [{}, {"groups": 8}, {"kernel_size": 1}, {"stride": 2}], ids=str)
+def test_a_frozen_convolution_fuses_every_activation(activation, named, isa, rng):
+    """The same bits as the layer and the activation one after the other."""
+    layer = layers.Conv2d(8, 16, **{"kernel_size": 3, "rng": rng, **named})
+    kind, *parameters = (activation,) if isinstance(activation, str) else activation
+    x = reals(rng, (2, 8, 13, 11))
+    plain, frozen = layer.freeze(), layer.freeze(activation)
+    residual = reals(rng, plain(x).shape)
+    assert_equal(frozen(x), getattr(ops, kind)(plain(x), *parameters))
+    assert_equal(frozen(x, residual), getattr(ops, kind)(plain(x, residual), *parameters))
 
 
 def test_a_frozen_convolution_is_for_inference(rng):

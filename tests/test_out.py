@@ -55,6 +55,22 @@ def products():
     yield Row("embedding_backward", {"dy": (2, 4, 3)}, {"ids": [[1, 6, 2, 2], [0, 0, 3, 1]], "num_embeddings": 7})
 
 
+def two_operands():
+    """Elementwise ops of two operands, and activations that must be told more."""
+    for shapes in ((IMAGE, IMAGE), (IMAGE, (3, 1, 1)), ((2, 3, 1, 1), IMAGE), ((2, 3, 1, 6), (3, 5, 1)), (IMAGE, ())):
+        yield Row("add", dict(zip("ab", shapes, strict=True)), {"activation": ("leaky_relu", 0.5)})
+        yield Row("mul", dict(zip("ab", shapes, strict=True)))
+    yield Row("add", {"a": (2, 3, 2, 3, 2), "b": (3, 1, 3, 1)})
+    yield Row("prelu", {"x": IMAGE, "weight": (3,)})
+    yield Row("prelu", {"x": SEQUENCE, "weight": (1,)})
+    yield Row("glu", {"x": IMAGE})
+    yield Row("glu_backward", {"dy": (2, 3, 5, 3), "x": IMAGE})
+    yield Row("glu", {"x": MAP}, {"axis": 1})
+    yield Row("glu_backward", {"dy": (2, 2, 5, 6), "x": MAP}, {"axis": 1})
+    yield Row("threshold", {"x": IMAGE}, {"threshold": 0.5, "value": 2.0})
+    yield Row("threshold_backward", {"dy": IMAGE, "x": IMAGE}, {"threshold": 0.5})
+
+
 def other_images():
     """Used where the op has `out=`."""
     pooled = (2, 3, 2, 3)
@@ -84,7 +100,7 @@ def elementwise(listed):
 
 
 def table():
-    rows = [row for row in (*convolutions(), *products(), *other_images()) if has_out(row.op)]
+    rows = [row for row in (*convolutions(), *products(), *two_operands(), *other_images()) if has_out(row.op)]
     return rows + list(elementwise({row.op for row in rows}))
 
 

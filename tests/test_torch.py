@@ -181,12 +181,25 @@ def test_flatten(start_dim):
         (layers.Hardswish(), nn.Hardswish()),
         (layers.Hardsigmoid(), nn.Hardsigmoid()),
         (layers.Softplus(2.0, 3.0), nn.Softplus(2.0, 3.0)),
+        (layers.Mish(), nn.Mish()),
+        (layers.SELU(), nn.SELU()),
+        (layers.CELU(0.7), nn.CELU(0.7)),
+        (layers.Softsign(), nn.Softsign()),
+        (layers.Hardtanh(), nn.Hardtanh()),
+        (layers.Hardtanh(-0.5, 3), nn.Hardtanh(-0.5, 3)),
+        (layers.LogSigmoid(), nn.LogSigmoid()),
+        (layers.Threshold(0.3, -2.0), nn.Threshold(0.3, -2.0)),
+        (layers.PReLU(), nn.PReLU()),
+        (layers.PReLU(5), nn.PReLU(5)),
+        (layers.GLU(), nn.GLU()),
+        (layers.GLU(2), nn.GLU(2)),
         (layers.Softmax(1), nn.Softmax(1)),
         (layers.LogSoftmax(), nn.LogSoftmax(-1)),
     ],
     ids=lambda layer: type(layer).__name__ if isinstance(layer, layers.Layer) else "",
 )
 def test_activations(ours, theirs):
+    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
     compare(ours, theirs, 4 * images(3, 5, 4, 6))
     compare(ours, theirs, 4 * images(3, 5, 4, 6, nhwc=True))
 

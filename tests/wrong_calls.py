@@ -100,6 +100,11 @@ WRONG_ACTIVATIONS = (
     "1",
     "[[]]",
     "('elu', 'x')",
+    "'threshold'",
+    "('threshold', 1)",
+    "('hardtanh', 2, 1)",
+    "('celu', 0)",
+    "('softplus', 0)",
 )
 WRONG_OUT_TYPES = ("out.astype(float)", "out.tolist()", "out.astype('>f4')", "out.astype(np.int32)", "0")
 

@@ -13,7 +13,12 @@ IMAGES = ("nchw", "channels_last")
 # The modes of the other libraries, by op and pass (None: every pass): known without importing anything. fastconv's
 # modes are its algorithms.
 MODES = {
-    "numpy": {("conv2d", None): ("im2col",), ("gemm", None): ("blas",), ("activation", None): ("ufuncs",)},
+    "numpy": {
+        ("conv2d", None): ("im2col",),
+        ("gemm", None): ("blas",),
+        ("activation", None): ("ufuncs",),
+        ("elementwise", None): ("ufuncs",),
+    },
     "torch": {
         ("conv2d", "forward"): (*IMAGES, "prepacked"),
         ("conv2d", None): IMAGES,
@@ -21,6 +26,7 @@ MODES = {
         ("gemm", None): ("mkl",),
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
+        ("elementwise", None): IMAGES,
         ("recurrent", None): ("layer",),
         ("call", None): ("functional",),
     },
@@ -31,12 +37,14 @@ MODES = {
         ("pool2d", "max"): ("session",),
         ("pool2d", "avg"): ("session",),
         ("activation", None): ("session",),
+        ("elementwise", None): ("session",),
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
         ("conv2d", "forward"): ("nchw", "nhwc"),
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
+        ("elementwise", None): ("nchw", "nhwc"),
     },
     "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
 }

@@ -129,6 +129,10 @@ def prepare(task, mode, options, operands):
     if task.op == "gemm":
         return gemm(task.size, operands), np.asarray
     if task.op == "activation":
-        function, x, out = getattr(ops, task.pass_), operands["x"], np.empty_like(operands["x"])
-        return lambda: function(x, out=out), np.asarray
+        function, given, out = getattr(ops, task.pass_), tuple(operands.values()), np.empty_like(operands["x"])
+        return lambda: function(*given, out=out), np.asarray
+    if task.op == "elementwise":
+        a, b = map(as_an_op_leaves_it, operands.values())
+        function, out = ops.mul if task.pass_ in ("mul", "gate") else ops.add, as_an_op_leaves_it(operands["a"])
+        return lambda: function(a, b, out=out), np.asarray
     return {"pool2d": pool2d, "recurrent": recurrent}[task.op](task.size, task.pass_, operands), np.asarray

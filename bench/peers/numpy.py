@@ -55,7 +55,17 @@ def activation(name, x):
     if name in ("sigmoid", "silu"):
         scale = x if name == "silu" else np.float32(1)
         return lambda: np.divide(scale, 1 + np.exp(-x), out=out)
+    if name == "softsign":
+        return lambda: np.divide(x, 1 + np.abs(x), out=out)
+    if name == "hardtanh":
+        return lambda: np.clip(x, -1, 1, out=out)
     raise Unsupported(f"NumPy has no function for {name}")
+
+
+def elementwise(name, operands):
+    a, b = (operands[key].transpose(0, 2, 3, 1) for key in "ab")  # as they lie
+    function, out = np.multiply if name in ("mul", "gate") else np.add, np.empty(a.shape, np.float32)
+    return lambda: function(a, b, out=out).transpose(0, 3, 1, 2)
 
 
 def configure(options):
@@ -71,4 +81,6 @@ def prepare(task, mode, options, operands):
         return lambda: np.matmul(a, b, out=out), np.asarray
     if task.op == "activation":
         return activation(task.pass_, operands["x"]), np.asarray
+    if task.op == "elementwise":
+        return elementwise(task.pass_, operands), np.asarray
     raise Unsupported(f"no {task.op}")

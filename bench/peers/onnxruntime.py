@@ -114,9 +114,17 @@ def prepare(task, mode, options, operands):
         serialized = model(node, {"x": size.x_shape}, size.y_shape, {})
         return bound(serialized, operands, size.y_shape, options["threads"])
     if task.op == "activation":
-        node = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}.get(task.pass_)
+        names = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "selu": "Selu", "softsign": "Softsign"}
+        node = (names | {"prelu": "PRelu"}).get(task.pass_)
         if node is None:
             raise Unsupported(f"operator set 17 has no {task.pass_}")
-        serialized = model(helper.make_node(node, ["x"], ["y"]), {"x": (size.count,)}, (size.count,), {})
-        return bound(serialized, operands, (size.count,), options["threads"])
+        constants = {name: value for name, value in operands.items() if name != "x"}
+        serialized = model(
+            helper.make_node(node, list(operands), ["y"]), {"x": (size.count,)}, (size.count,), constants
+        )
+        return bound(serialized, {"x": operands["x"]}, (size.count,), options["threads"])
+    if task.op == "elementwise":
+        node = helper.make_node("Mul" if task.pass_ in ("mul", "gate") else "Add", ["a", "b"], ["y"])
+        serialized = model(node, {name: value.shape for name, value in operands.items()}, size.shape, {})
+        return bound(serialized, operands, size.shape, options["threads"])
     return recurrent(size, operands, options["threads"])

@@ -46,10 +46,10 @@ def in_layout(shape, mode, node):
     return x, opset13.transpose(y, [0, *axes[2:], 1])
 
 
-def runner(model, x):
+def runner(model, *values):
     request = model.create_infer_request()
-    tensor = openvino.Tensor(np.ascontiguousarray(x))
-    request.set_input_tensor(tensor)
+    for index, value in enumerate(values):
+        request.set_input_tensor(index, openvino.Tensor(np.ascontiguousarray(value)))
 
     def call():
         request.start_async()
@@ -57,6 +57,16 @@ def runner(model, x):
         return request
 
     return call
+
+
+def elementwise(task, mode, options, operands):
+    values, back = list(operands.values()), (0, 1, 2, 3)
+    if mode == "nhwc":
+        values, back = [value.transpose(0, 2, 3, 1) for value in values], (0, 3, 1, 2)
+    parameters = [opset13.parameter(value.shape, np.float32) for value in values]
+    node = opset13.multiply if task.pass_ in ("mul", "gate") else opset13.add
+    call = runner(compiled(node(*parameters), parameters, options["threads"]), *values)
+    return call, lambda request: np.array(request.get_output_tensor(0).data).transpose(back)
 
 
 def configure(options):
@@ -79,6 +89,8 @@ def prepare(task, mode, options, operands):
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, size.linear)
         value, back = operands["a"], (0, 1)
+    elif task.op == "elementwise":
+        return elementwise(task, mode, options, operands)
     else:
         raise Unsupported(f"no {task.op}")
     call = runner(compiled(y, [x], options["threads"]), value)

@@ -122,7 +122,15 @@ def prepare(task, mode, options, operands):
     elif task.op == "activation":
         x = torch.from_numpy(operands["x"])
         function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
-        call = lambda: function(x)
+        if task.pass_ == "prelu":
+            weight = torch.from_numpy(operands["weight"])
+            call = lambda: function(x, weight)
+        else:
+            call = lambda: function(x)
+    elif task.op == "elementwise":
+        a, b = (tensor(operands[name], mode) for name in "ab")
+        function, out = torch.mul if task.pass_ in ("mul", "gate") else torch.add, torch.empty_like(a)
+        call = lambda: function(a, b, out=out)
     elif task.op == "call":
         call = tiny(task.pass_, [torch.from_numpy(operand) for operand in operands.values()])
     else:

@@ -146,6 +146,16 @@ typedef struct fc_pool_run {
     int32_t index, index_step, index_row, index_column;
 } fc_pool_run;
 
+/* Rows of y = a op b, those of y one after the other. */
+typedef struct fc_elementwise_rows {
+    fc_elementwise_op op;
+    bool single, stream; /* single: b is one number a row; stream: y is stored past the caches */
+    int64_t rows, size;
+    const float *a, *b, *gate; /* gate, of FC_PRELU_BACKWARD, is laid out as a; else it is a */
+    int64_t a_row, b_row;      /* elements from one row to the next; 0 for the same row again */
+    float *y;
+} fc_elementwise_rows;
+
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */
 

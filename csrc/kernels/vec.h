@@ -180,6 +180,22 @@ FC_INLINE vfloat v_load_last(const float *p, int64_t n) { (void)n; return v_load
 FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) { (void)n; v_store(p, v); }
 #endif
 
+/* A store past the caches to whole, aligned vectors; v_stream_end orders such stores before all that follow. */
+#if FC_LANES == 16 && defined(__x86_64__)
+FC_INLINE void v_stream(float *p, vfloat v) { _mm512_stream_ps(p, (__m512)v); }
+#elif FC_LANES == 8 && defined(__x86_64__)
+FC_INLINE void v_stream(float *p, vfloat v) { _mm256_stream_ps(p, (__m256)v); }
+#elif defined(__x86_64__)
+FC_INLINE void v_stream(float *p, vfloat v) { _mm_stream_ps(p, (__m128)v); }
+#else
+FC_INLINE void v_stream(float *p, vfloat v) { v_store(p, v); }
+#endif
+#if defined(__x86_64__)
+FC_INLINE void v_stream_end(void) { _mm_sfence(); }
+#else
+FC_INLINE void v_stream_end(void) {}
+#endif
+
 FC_INLINE vfloat v_zero(void) { return v_splat(0.0f); }
 FC_INLINE vfloat v_abs(vfloat a) { return (vfloat)((vint)a & vi_splat(0x7fffffff)); }
 FC_INLINE vfloat v_copysign(vfloat magnitude, vfloat sign) {

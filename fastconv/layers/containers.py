@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastconv import ops
 from fastconv.layers.base import Layer, join, located
 
 __all__ = ["Sequential", "Residual", "Concat"]
@@ -125,7 +126,7 @@ class Sequential(_Container):
 def _add(branch, shortcut):
     if branch.shape != shortcut.shape:
         raise ValueError(f"Residual: branch gives shape {branch.shape} and shortcut {shortcut.shape}: must be equal")
-    return branch + shortcut
+    return ops.add(branch, shortcut)
 
 
 class Residual(_Container):
@@ -153,7 +154,7 @@ class Residual(_Container):
             skipped = dy
             if shortcut_backward is not None:
                 skipped = self._backward("shortcut", self.shortcut, shortcut_backward, dy)
-            return None if dx is None or skipped is None else dx + skipped
+            return None if dx is None or skipped is None else ops.add(dx, skipped)
 
         return _add(y, skipped), residual_backward
 

@@ -1,4 +1,4 @@
-# Binding of activation.c and softmax.c.
+# Binding of activation.c, softmax.c and glu.c.
 
 
 def activation_forward(x, y, int kind, float alpha, float beta, Context ctx not None):
@@ -119,3 +119,22 @@ def softmax_gradient(dy, y, axis, out, bint log, Context ctx not None):
     with nogil:
         fc_softmax_backward(log, rows, columns, dy_, y_, dx_, &ctx.c)
     return dx
+
+
+def glu_forward(x, y, Context ctx not None):
+    """y = x[:, 0] * sigmoid(x[:, 1]); x (outer, 2, inner), y (outer, inner)."""
+    cdef int64_t outer = x.shape[0], inner = x.shape[2]
+    cdef const float *x_ = operand(x, "x", (outer, 2, inner))
+    cdef float *y_ = result(y, "y", (outer, inner))
+    with nogil:
+        fc_glu_forward(outer, inner, x_, y_, &ctx.c)
+
+
+def glu_backward(dy, x, dx, Context ctx not None):
+    """The gradient in x and dx (outer, 2, inner); dy (outer, inner). dx may be x."""
+    cdef int64_t outer = x.shape[0], inner = x.shape[2]
+    cdef const float *dy_ = operand(dy, "dy", (outer, inner))
+    cdef const float *x_ = operand(x, "x", (outer, 2, inner))
+    cdef float *dx_ = result(dx, "dx", (outer, 2, inner))
+    with nogil:
+        fc_glu_backward(outer, inner, dy_, x_, dx_, &ctx.c)

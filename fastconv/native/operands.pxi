@@ -37,6 +37,22 @@ cdef void *buffer(object array, str name, tuple shape, bint writable, char code,
         PyBuffer_Release(&view)
 
 
+cdef void *elements(object array, str name, int64_t count, bint writable) except? NULL:
+    """The address of a C-contiguous float32 array of so many elements, whatever its shape."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+    try:
+        if view.format == NULL or view.format[0] != b"f" or view.format[1] != 0 or view.itemsize != 4:
+            raise TypeError(f"{name}: the buffer must hold native float32")
+        if view.len and <uintptr_t>view.buf & 3:
+            raise ValueError(f"{name}: the buffer must be aligned to 4 bytes")
+        if view.len != 4 * count:
+            raise ValueError(f"{name}: expected {count} elements, got {view.len // 4}")
+        return view.buf
+    finally:
+        PyBuffer_Release(&view)
+
+
 cdef inline const float *operand(object array, str name, tuple shape) except? NULL:
     return <const float *>buffer(array, name, shape, False, b"f", "float32")
 

@@ -11,11 +11,14 @@ from fastconv.ops import (
     convolution,
     convolution1d,
     convolution3d,
+    elementwise,
     embeddings,
+    gated,
     normalization,
     padding,
     pooling,
     products,
+    rectifiers,
     recurrent,
     transposed,
 )
@@ -23,16 +26,22 @@ from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
 from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
+from fastconv.ops.elementwise import *
 from fastconv.ops.embeddings import *
+from fastconv.ops.gated import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
+from fastconv.ops.rectifiers import *
 from fastconv.ops.recurrent import *
 from fastconv.ops.transposed import *
 
 __all__ = [
     *activations.__all__,
+    *rectifiers.__all__,
+    *gated.__all__,
+    *elementwise.__all__,
     *convolution.__all__,
     *convolution1d.__all__,
     *convolution3d.__all__,

@@ -1,4 +1,4 @@
-"""Activations and softmax. Formulas, names and values at the kinks are those of torch.nn.functional.
+"""Smooth activations and softmax. Formulas, names and values at the kinks are those of torch.nn.functional.
 
 Every function takes float32 arrays of any shape and memory order and returns an array of the same shape and order.
 `out=` receives the result and may be an input itself. The backward of f is `f_backward(dy, saved)`: dy is the gradient
@@ -13,10 +13,11 @@ import numpy as np
 
 from fastconv import _native
 from fastconv.ops._arrays import array, dense, empty_like, flat, like, output
+from fastconv.ops._fused import broken_rule
 from fastconv.runtime import context
 
-_PLAIN = ("relu", "relu6", "sigmoid", "tanh", "gelu", "silu", "hardswish", "hardsigmoid")
-_WITH_PARAMETERS = ("leaky_relu", "elu", "softplus", "softmax", "log_softmax")
+_PLAIN = ("sigmoid", "tanh", "gelu", "silu", "mish", "selu", "softsign", "logsigmoid")
+_WITH_PARAMETERS = ("elu", "celu", "softplus", "softmax", "log_softmax")
 
 __all__ = [
     *_PLAIN,
@@ -67,113 +68,6 @@ def _number(function, name, value):
         raise TypeError(f"{function}: {name}={value!r}: must be a number") from None
 
 
-# -------------------------------------------------------------------------------------------------- piecewise linear
-
-
-def relu(x, *, out=None):
-    """y = max(x, 0); NaN stays NaN.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.relu(np.array([-1, 0, 2], np.float32))
-    array([0., 0., 2.], dtype=float32)
-    """
-    return _forward("relu", x, out)
-
-
-def relu_backward(dy, x, *, out=None):
-    """dx = dy where x > 0, else 0 (also at x = 0).
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.relu_backward(np.ones(3, np.float32), np.array([-1, 0, 2], np.float32))
-    array([0., 0., 1.], dtype=float32)
-    """
-    return _backward("relu_backward", dy, x, out)
-
-
-def relu6(x, *, out=None):
-    """y = min(max(x, 0), 6) (Krizhevsky 2010).
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.relu6(np.array([-1, 2, 7], np.float32))
-    array([0., 2., 6.], dtype=float32)
-    """
-    return _forward("relu6", x, out)
-
-
-def relu6_backward(dy, x, *, out=None):
-    """dx = dy where 0 < x < 6, else 0.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.relu6_backward(np.ones(3, np.float32), np.array([-1, 2, 7], np.float32))
-    array([0., 1., 0.], dtype=float32)
-    """
-    return _backward("relu6_backward", dy, x, out)
-
-
-def leaky_relu(x, negative_slope=0.01, *, out=None):
-    """y = x where x > 0, else negative_slope * x (Maas et al. 2013). The slope may be any number.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.leaky_relu(np.array([-4, 2], np.float32), 0.5)
-    array([-2.,  2.], dtype=float32)
-    """
-    return _forward("leaky_relu", x, out, _number("leaky_relu", "negative_slope", negative_slope))
-
-
-def leaky_relu_backward(dy, x, negative_slope=0.01, *, out=None):
-    """dx = dy where x > 0, else negative_slope * dy.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.leaky_relu_backward(np.ones(2, np.float32), np.array([-4, 2], np.float32), 0.5)
-    array([0.5, 1. ], dtype=float32)
-    """
-    slope = _number("leaky_relu_backward", "negative_slope", negative_slope)
-    return _backward("leaky_relu_backward", dy, x, out, slope)
-
-
-def hardsigmoid(x, *, out=None):
-    """y = clamp(x / 6 + 1 / 2, 0, 1), of MobileNetV3 (Howard et al. 2019).
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.hardsigmoid(np.array([-4, 0, 4], np.float32))
-    array([0. , 0.5, 1. ], dtype=float32)
-    """
-    return _forward("hardsigmoid", x, out)
-
-
-def hardsigmoid_backward(dy, x, *, out=None):
-    """dx = dy / 6 where -3 < x < 3, else 0.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.hardsigmoid_backward(np.full(2, 6, np.float32), np.array([0, 3], np.float32))
-    array([1., 0.], dtype=float32)
-    """
-    return _backward("hardsigmoid_backward", dy, x, out)
-
-
-def hardswish(x, *, out=None):
-    """y = x * clamp(x / 6 + 1 / 2, 0, 1), of MobileNetV3 (Howard et al. 2019).
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.hardswish(np.array([-3, 0, 3], np.float32)) + 0
-    array([0., 0., 3.], dtype=float32)
-    """
-    return _forward("hardswish", x, out)
-
-
-def hardswish_backward(dy, x, *, out=None):
-    """dx = dy * (x / 3 + 1 / 2) where -3 < x < 3; below it 0, above it dy.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.hardswish_backward(np.ones(3, np.float32), np.array([-3, 0, 3], np.float32))
-    array([0. , 0.5, 1. ], dtype=float32)
-    """
-    return _backward("hardswish_backward", dy, x, out)
-
-
-# ------------------------------------------------------------------------------------------------- with exponentials
-
-
 def elu(x, alpha=1.0, *, out=None):
     """y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016).
 
@@ -192,6 +86,55 @@ def elu_backward(dy, x, alpha=1.0, *, out=None):
     array([0.5, 1. ], dtype=float32)
     """
     return _backward("elu_backward", dy, x, out, _number("elu_backward", "alpha", alpha))
+
+
+def selu(x, *, out=None):
+    """y = scale * x where x > 0, else scale * alpha * (exp(x) - 1) (Klambauer et al. 2017).
+
+    scale = 1.0507009873554805 and alpha = 1.6732632423543772 keep the mean 0 and the variance 1.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.selu(np.array([-100, 0, 2], np.float32)).round(4)
+    array([-1.7581,  0.    ,  2.1014], dtype=float32)
+    """
+    return _forward("selu", x, out)
+
+
+def selu_backward(dy, x, *, out=None):
+    """dx = dy * scale where x > 0, else dy * scale * alpha * exp(x).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.selu_backward(np.ones(2, np.float32), np.array([0, 2], np.float32)).round(4)
+    array([1.7581, 1.0507], dtype=float32)
+    """
+    return _backward("selu_backward", dy, x, out)
+
+
+def _celu_alpha(function, alpha):
+    alpha = _number(function, "alpha", alpha)
+    if broken := broken_rule("celu", (alpha,)):
+        raise ValueError(f"{function}: alpha={alpha!r}: {broken}")
+    return alpha
+
+
+def celu(x, alpha=1.0, *, out=None):
+    """y = x where x > 0, else alpha * (exp(x / alpha) - 1), whose slope at 0 is 1 (Barron 2017); alpha > 0.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.celu(np.array([-100, 2], np.float32), 0.5)
+    array([-0.5,  2. ], dtype=float32)
+    """
+    return _forward("celu", x, out, _celu_alpha("celu", alpha))
+
+
+def celu_backward(dy, x, alpha=1.0, *, out=None):
+    """dx = dy where x > 0, else dy * exp(x / alpha).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.celu_backward(np.ones(3, np.float32), np.array([-100, 0, 2], np.float32), 0.5)
+    array([0., 1., 1.], dtype=float32)
+    """
+    return _backward("celu_backward", dy, x, out, _celu_alpha("celu_backward", alpha))
 
 
 def sigmoid(x, *, out=None):
@@ -282,10 +225,70 @@ def silu_backward(dy, x, *, out=None):
     return _backward("silu_backward", dy, x, out)
 
 
+def mish(x, *, out=None):
+    """y = x * tanh(softplus(x)) (Misra 2019), with one exponential.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.mish(np.array([0, 1, 50], np.float32)).round(4).tolist()
+    [0.0, 0.8651000261306763, 50.0]
+    """
+    return _forward("mish", x, out)
+
+
+def mish_backward(dy, x, *, out=None):
+    """dx = dy * (w + x * sigmoid(x) * (1 - w^2)), w = tanh(softplus(x)).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.mish_backward(np.ones(2, np.float32), np.array([0, 1000], np.float32))
+    array([0.6, 1. ], dtype=float32)
+    """
+    return _backward("mish_backward", dy, x, out)
+
+
+def softsign(x, *, out=None):
+    """y = x / (1 + |x|) (Glorot and Bengio 2010). Infinities give NaN.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.softsign(np.array([-1, 0, 3], np.float32))
+    array([-0.5 ,  0.  ,  0.75], dtype=float32)
+    """
+    return _forward("softsign", x, out)
+
+
+def softsign_backward(dy, x, *, out=None):
+    """dx = dy / (1 + |x|)^2.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.softsign_backward(np.ones(3, np.float32), np.array([-1, 0, 3], np.float32))
+    array([0.25  , 1.    , 0.0625], dtype=float32)
+    """
+    return _backward("softsign_backward", dy, x, out)
+
+
+def logsigmoid(x, *, out=None):
+    """y = log(sigmoid(x)) = -softplus(-x), also where the sigmoid is zero in float32.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.logsigmoid(np.array([-1000, 1000], np.float32))
+    array([-1000.,     0.], dtype=float32)
+    """
+    return _forward("logsigmoid", x, out)
+
+
+def logsigmoid_backward(dy, x, *, out=None):
+    """dx = dy * sigmoid(-x).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.logsigmoid_backward(np.ones(2, np.float32), np.array([-1000, 0], np.float32))
+    array([1. , 0.5], dtype=float32)
+    """
+    return _backward("logsigmoid_backward", dy, x, out)
+
+
 def _softplus_parameters(function, beta, threshold):
     beta, threshold = _number(function, "beta", beta), _number(function, "threshold", threshold)
-    if np.float32(beta) == 0 or not math.isfinite(beta):
-        raise ValueError(f"{function}: beta={beta!r}: must be finite and not 0")
+    if broken := broken_rule("softplus", (beta, threshold)):
+        raise ValueError(f"{function}: beta={beta!r}: {broken}")
     return beta, threshold
 
 

@@ -257,6 +257,40 @@ static void run_elementwise(const fc_context *ctx) {
     }
 }
 
+static void run_broadcast(const fc_context *ctx) {
+    fc_elementwise e = {.op = (fc_elementwise_op)between(0, FC_ELEMENTWISE_OP_COUNT - 1), .activation = any_activation()};
+    int64_t count = 1, a_count = 1, b_count = 1;
+    for (int axis = 0; axis < FC_ELEMENTWISE_AXES; axis++) {
+        e.size[axis] = axis < 2 ? between(0, 3) : ragged(65);
+        if (axis == 3 && between(0, 5) == 0) e.size[axis] = between(2000, 40000);
+        e.a_has[axis] = e.op >= FC_PRELU || between(0, 2);
+        e.b_has[axis] = !e.a_has[axis] || between(0, 1);
+        count *= e.size[axis];
+        a_count *= e.a_has[axis] ? e.size[axis] : 1;
+        b_count *= e.b_has[axis] ? e.size[axis] : 1;
+    }
+    const float *a = input(a_count), *b = input(b_count), *gate = e.op == FC_PRELU_BACKWARD ? input(a_count) : NULL;
+    float *y = output(count);
+    fc_elementwise_forward(&e, a, b, gate, y, ctx);
+    check_finite(y, count);
+    const fc_sum_kind kind = (fc_sum_kind)between(0, 2);
+    const int64_t outer = between(0, 3), rows = between(0, 3) ? ragged(65) : between(0, 700), columns = ragged(65);
+    const float *dy = input(outer * rows * columns), *x = kind == FC_SUM ? NULL : input(outer * rows * columns);
+    float *sums = output(outer * columns), *row_sums = output(outer * rows);
+    fc_column_sums(kind, outer, rows, columns, dy, x, sums,
+                   workspace(fc_column_sums_workspace_bytes(outer, rows, columns, ctx)), ctx);
+    fc_row_sums(kind, outer * rows, columns, dy, x, row_sums,
+                workspace(fc_row_sums_workspace_bytes(outer * rows, columns, ctx)), ctx);
+    check_finite(sums, outer * columns);
+    check_finite(row_sums, outer * rows);
+    const float *halves = filled(outer * 2 * rows, -100.0f, 100.0f), *gated_dy = input(outer * rows);
+    float *gated = output(outer * rows), *gradient = output(outer * 2 * rows);
+    fc_glu_forward(outer, rows, halves, gated, ctx);
+    fc_glu_backward(outer, rows, gated_dy, halves, gradient, ctx);
+    check_finite(gated, outer * rows);
+    check_finite(gradient, outer * 2 * rows);
+}
+
 static void run_batch_norm(const fc_context *ctx) {
     const int64_t rows = between(0, 4) ? ragged(65) : between(1, 3000), channels = ragged(65), size = rows * channels;
     const float *x = input(size), *dy = input(size), *inv_std = filled(channels, 0.5f, 2.0f);
@@ -339,6 +373,7 @@ static void run_rnn(const fc_context *ctx) {
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
+    {"broadcast", run_broadcast},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
 };
 
