@@ -130,8 +130,11 @@ class Pool2d:
 
 
 class Activation:
+    """The backward passes take dy and what the forward saves: y of sigmoid and tanh, x of the others."""
+
     size = shapes.Elementwise
-    passes = ("relu", "sigmoid", "tanh", "gelu", "silu")
+    functions = ("relu", "sigmoid", "tanh", "gelu", "silu")
+    passes = (*functions, "exp", *[f"{name}_backward" for name in functions])
     allowed = staticmethod(relative)
 
     @staticmethod
@@ -140,11 +143,26 @@ class Activation:
 
     @staticmethod
     def operands(size, pass_, rng):
-        return {"x": rng.standard_normal(size.count, np.float32) * 3}
+        x = rng.standard_normal(size.count, np.float32) * 3
+        name, _, backward = pass_.partition("_")
+        if not backward:
+            return {"x": x}
+        saved = reference.activation(name, x).astype(np.float32) if name in ("sigmoid", "tanh") else x
+        return {"dy": rng.standard_normal(size.count, np.float32), "saved": saved}
 
     @staticmethod
     def result(size, pass_, operands):
-        return reference.activation(pass_, operands["x"])
+        name, _, backward = pass_.partition("_")
+        if not backward:
+            return reference.activation(name, operands["x"])
+        saved = operands["saved"].astype(np.float64)
+        if name == "sigmoid":
+            slope = saved * (1 - saved)
+        elif name == "tanh":
+            slope = 1 - saved * saved
+        else:
+            slope = reference.activation_derivative(name, saved)
+        return operands["dy"] * slope
 
 
 class Recurrent:

@@ -29,13 +29,14 @@ MODES = {
         ("gemm", None): ("session",),
         ("pool2d", "max"): ("session",),
         ("pool2d", "avg"): ("session",),
-        ("activation", None): ("session",),
+        **{("activation", name): ("session",) for name in ("relu", "sigmoid", "tanh", "gelu", "silu", "exp")},
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
         ("conv2d", "forward"): ("nchw", "nhwc"),
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
+        **{("activation", name): ("model",) for name in ("relu", "sigmoid", "tanh", "gelu", "silu", "exp")},
     },
     "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
 }

@@ -111,6 +111,7 @@ def prepare(task, mode, options, operands):
     if task.op == "gemm":
         return gemm(task.size, operands), np.asarray
     if task.op == "activation":
-        function, x, out = getattr(ops, task.pass_), operands["x"], np.empty_like(operands["x"])
-        return lambda: function(x, out=out), np.asarray
+        function, arrays = getattr(ops, task.pass_), list(operands.values())
+        out = np.empty_like(arrays[0])
+        return lambda: function(*arrays, out=out), np.asarray
     return {"pool2d": pool2d, "recurrent": recurrent}[task.op](task.size, task.pass_, operands), np.asarray

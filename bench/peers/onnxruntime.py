@@ -8,7 +8,7 @@ from bench.peers import Unsupported
 VERSION = onnxruntime.__version__
 
 
-def model(node, inputs, y_shape, constants):
+def model(node, inputs, y_shape, constants, opset=17):
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
@@ -20,8 +20,8 @@ def model(node, inputs, y_shape, constants):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
-    opset = helper.make_opsetid("", 17)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8 if opset < 20 else 9).SerializeToString()
 
 
 def session(serialized, threads):
@@ -107,9 +107,10 @@ def prepare(task, mode, options, operands):
         serialized = model(node, {"x": size.x_shape}, size.y_shape, {})
         return bound(serialized, operands, size.y_shape, options["threads"])
     if task.op == "activation":
-        node = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}.get(task.pass_)
-        if node is None:
-            raise Unsupported(f"operator set 17 has no {task.pass_}")
-        serialized = model(helper.make_node(node, ["x"], ["y"]), {"x": (size.count,)}, (size.count,), {})
+        if task.pass_ == "silu":
+            node = helper.make_node("QuickGelu", ["x"], ["y"], domain="com.microsoft", alpha=1.0)
+        else:
+            node = helper.make_node(task.pass_.capitalize(), ["x"], ["y"])
+        serialized = model(node, {"x": (size.count,)}, (size.count,), {}, opset=20)
         return bound(serialized, operands, (size.count,), options["threads"])
     return recurrent(size, operands, options["threads"])

@@ -77,6 +77,11 @@ def prepare(task, mode, options, operands):
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)
         value, back = operands["a"], (0, 1)
+    elif task.op == "activation":
+        value, back = operands["x"], (0,)
+        x = opset13.parameter(value.shape, np.float32)
+        function = getattr(opset13, {"silu": "swish"}.get(task.pass_, task.pass_))
+        y = function(x, "erf") if task.pass_ == "gelu" else function(x)
     else:
         raise Unsupported(f"no {task.op}")
     call = runner(compiled(y, [x], options["threads"]), value)

@@ -67,6 +67,18 @@ def pool2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
 
 
+def activation(name, operands):
+    """The backward passes by the operators that autograd calls."""
+    arrays = [torch.from_numpy(value) for value in operands.values()]
+    if name == "relu_backward":
+        return lambda: torch.ops.aten.threshold_backward(*arrays, 0)
+    if "dy" in operands:
+        function = getattr(torch.ops.aten, name)
+        return lambda: function(*arrays)
+    function = getattr(torch, name, None) or getattr(functional, name)
+    return lambda: function(*arrays)
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -103,9 +115,7 @@ def prepare(task, mode, options, operands):
     elif task.op == "pool2d":
         call = pool2d(task.size, task.pass_, mode, operands)
     elif task.op == "activation":
-        x = torch.from_numpy(operands["x"])
-        function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
-        call = lambda: function(x)
+        call = activation(task.pass_, operands)
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()
