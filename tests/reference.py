@@ -23,7 +23,7 @@ def _sigmoid(x):
 
 
 def _gelu_inner(x):
-    return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
 
 
 def activation(name, x, alpha=None, beta=None):
