@@ -132,8 +132,12 @@ class Pool2d:
 
 
 class Activation:
+    """The backward passes take dy and what the forward saves: y of sigmoid and tanh, x of the others."""
+
     size = shapes.Elementwise
-    passes = ("relu", "sigmoid", "tanh", "gelu", "silu", "mish", "selu", "softsign", "logsigmoid", "hardtanh", "prelu")
+    functions = ("relu", "sigmoid", "tanh", "gelu", "silu")
+    others = ("exp", "mish", "selu", "softsign", "logsigmoid", "hardtanh", "prelu")
+    passes = (*functions, *others, *[f"{name}_backward" for name in functions])
     allowed = staticmethod(relative)
 
     @staticmethod
@@ -142,14 +146,28 @@ class Activation:
 
     @staticmethod
     def operands(size, pass_, rng):
-        made = {"x": rng.standard_normal(size.count, np.float32) * 3}
-        return made | ({"weight": np.array([0.25], np.float32)} if pass_ == "prelu" else {})
+        x = rng.standard_normal(size.count, np.float32) * 3
+        name, _, backward = pass_.partition("_")
+        if not backward:
+            return {"x": x} | ({"weight": np.array([0.25], np.float32)} if pass_ == "prelu" else {})
+        saved = reference.activation(name, x).astype(np.float32) if name in ("sigmoid", "tanh") else x
+        return {"dy": rng.standard_normal(size.count, np.float32), "saved": saved}
 
     @staticmethod
     def result(size, pass_, operands):
-        if pass_ == "prelu":
+        name, _, backward = pass_.partition("_")
+        if name == "prelu":
             return reference.prelu(operands["x"], operands["weight"])
-        return reference.activation(pass_, operands["x"])
+        if not backward:
+            return reference.activation(name, operands["x"])
+        saved = operands["saved"].astype(np.float64)
+        if name == "sigmoid":
+            slope = saved * (1 - saved)
+        elif name == "tanh":
+            slope = 1 - saved * saved
+        else:
+            slope = reference.activation_derivative(name, saved)
+        return operands["dy"] * slope
 
 
 class Elementwise:

@@ -53,6 +53,7 @@ typedef enum fc_activation_kind {
     FC_RELU,
     FC_RELU6,
     FC_LEAKY_RELU,  /* alpha: negative slope */
+    FC_EXP,
     FC_ELU,         /* alpha */
     FC_SIGMOID,
     FC_TANH,
@@ -79,7 +80,7 @@ typedef struct fc_activation {
 
 /* y[i] = f(x[i]); y may be x. */
 void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx);
-/* dx[i] = dy[i] * f'(...); `saved` is the output y for sigmoid and tanh, the input x for all others. dx may be dy. */
+/* dx[i] = dy[i] * f'(...); `saved` is the output y for exp, sigmoid and tanh, else the input x. dx may be dy. */
 void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
                             const fc_context *ctx);
 

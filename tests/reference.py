@@ -9,12 +9,12 @@ import numpy as np
 
 # ------------------------------------------------------------------------------------------------------ activations
 
-ACTIVATIONS = ["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
+ACTIVATIONS = ["relu", "relu6", "leaky_relu", "exp", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
 ACTIVATIONS += ["hardswish", "hardsigmoid", "softplus", "mish", "selu", "celu", "softsign", "hardtanh", "logsigmoid"]
 ACTIVATIONS += ["threshold"]
 PARAMETERS = {"threshold": (0.5, -0.25)}  # of those that have no defaults, for tests
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _sigmoid(x):
@@ -23,7 +23,7 @@ def _sigmoid(x):
 
 
 def _gelu_inner(x):
-    return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
 
 
 def activation(name, x, alpha=None, beta=None):
@@ -38,6 +38,8 @@ def activation(name, x, alpha=None, beta=None):
                 return np.minimum(np.maximum(x, 0), 6)
             case "leaky_relu":
                 return np.where(x > 0, x, (0.01 if alpha is None else alpha) * x)
+            case "exp":
+                return np.exp(x)
             case "elu":
                 return np.where(x > 0, x, (1.0 if alpha is None else alpha) * np.expm1(x))
             case "sigmoid":
@@ -45,7 +47,7 @@ def activation(name, x, alpha=None, beta=None):
             case "tanh":
                 return np.tanh(x)
             case "gelu":
-                return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
+                return x * 0.5 * _erfc(-x / math.sqrt(2))
             case "gelu_tanh":
                 return x * _sigmoid(2 * _gelu_inner(x))
             case "silu":
@@ -88,6 +90,8 @@ def activation_derivative(name, x, alpha=None, beta=None):
                 return np.where((x > 0) & (x < 6), 1.0, 0.0)
             case "leaky_relu":
                 return np.where(x > 0, 1.0, 0.01 if alpha is None else alpha)
+            case "exp":
+                return np.exp(x)
             case "elu":
                 return np.where(x > 0, 1.0, (1.0 if alpha is None else alpha) * np.exp(x))
             case "sigmoid":
@@ -95,7 +99,7 @@ def activation_derivative(name, x, alpha=None, beta=None):
             case "tanh":
                 return 1 / np.cosh(x) ** 2
             case "gelu":
-                return 0.5 * (1 + _erf(x / math.sqrt(2))) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+                return 0.5 * _erfc(-x / math.sqrt(2)) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
             case "gelu_tanh":
                 gate, inner = _sigmoid(2 * _gelu_inner(x)), math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
                 return gate + x * gate * (1 - gate) * 2 * inner

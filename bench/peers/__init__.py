@@ -45,6 +45,7 @@ MODES = {
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
         ("elementwise", None): ("nchw", "nhwc"),
+        **{("activation", name): ("model",) for name in ("relu", "sigmoid", "tanh", "gelu", "silu", "exp")},
     },
     "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
 }

@@ -46,12 +46,15 @@ def conv2d(size, pass_, operands):
     return lambda: (columns(memory["x"], size) @ transposed).reshape(n, p, q, k).transpose(0, 3, 1, 2)
 
 
-def activation(name, x):
-    out = np.empty_like(x)
+def activation(name, operands):
+    if "dy" in operands:
+        return activation_backward(name, **operands)
+    x, out = operands["x"], np.empty_like(operands["x"])
     if name == "relu":
         return lambda: np.maximum(x, 0, out=out)
-    if name == "tanh":
-        return lambda: np.tanh(x, out=out)
+    if name in ("tanh", "exp"):
+        function = getattr(np, name)
+        return lambda: function(x, out=out)
     if name in ("sigmoid", "silu"):
         scale = x if name == "silu" else np.float32(1)
         return lambda: np.divide(scale, 1 + np.exp(-x), out=out)
@@ -68,6 +71,16 @@ def elementwise(name, operands):
     return lambda: function(a, b, out=out).transpose(0, 3, 1, 2)
 
 
+def activation_backward(name, dy, saved):
+    if name == "relu_backward":
+        return lambda: dy * (saved > 0)
+    if name == "sigmoid_backward":
+        return lambda: dy * (saved * (1 - saved))
+    if name == "tanh_backward":
+        return lambda: dy * (1 - saved * saved)
+    raise Unsupported(f"NumPy has no function for {name}")
+
+
 def configure(options):
     """Nothing: its threads are set in the environment, before it is loaded."""
 
@@ -80,7 +93,7 @@ def prepare(task, mode, options, operands):
         b = b.T if task.size.linear else b
         return lambda: np.matmul(a, b, out=out), np.asarray
     if task.op == "activation":
-        return activation(task.pass_, operands["x"]), np.asarray
+        return activation(task.pass_, operands), np.asarray
     if task.op == "elementwise":
         return elementwise(task.pass_, operands), np.asarray
     raise Unsupported(f"no {task.op}")

@@ -8,7 +8,7 @@ from bench.peers import Unsupported
 VERSION = onnxruntime.__version__
 
 
-def model(node, inputs, y_shape, constants):
+def model(node, inputs, y_shape, constants, opset=17):
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
@@ -20,8 +20,8 @@ def model(node, inputs, y_shape, constants):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
-    opset = helper.make_opsetid("", 17)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8 if opset < 20 else 9).SerializeToString()
 
 
 def session(serialized, threads):
@@ -114,14 +114,15 @@ def prepare(task, mode, options, operands):
         serialized = model(node, {"x": size.x_shape}, size.y_shape, {})
         return bound(serialized, operands, size.y_shape, options["threads"])
     if task.op == "activation":
-        names = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "selu": "Selu", "softsign": "Softsign"}
-        node = (names | {"prelu": "PRelu"}).get(task.pass_)
-        if node is None:
-            raise Unsupported(f"operator set 17 has no {task.pass_}")
+        if task.pass_ == "silu":
+            node = helper.make_node("QuickGelu", ["x"], ["y"], domain="com.microsoft", alpha=1.0)
+        elif task.pass_ in ("logsigmoid", "hardtanh"):
+            raise Unsupported(f"the operator set has no {task.pass_}")
+        else:
+            name = {"prelu": "PRelu"}.get(task.pass_, task.pass_.capitalize())
+            node = helper.make_node(name, list(operands), ["y"])
         constants = {name: value for name, value in operands.items() if name != "x"}
-        serialized = model(
-            helper.make_node(node, list(operands), ["y"]), {"x": (size.count,)}, (size.count,), constants
-        )
+        serialized = model(node, {"x": (size.count,)}, (size.count,), constants, opset=20)
         return bound(serialized, {"x": operands["x"]}, (size.count,), options["threads"])
     if task.op == "elementwise":
         node = helper.make_node("Mul" if task.pass_ in ("mul", "gate") else "Add", ["a", "b"], ["y"])

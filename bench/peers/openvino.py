@@ -91,6 +91,11 @@ def prepare(task, mode, options, operands):
         value, back = operands["a"], (0, 1)
     elif task.op == "elementwise":
         return elementwise(task, mode, options, operands)
+    elif task.op == "activation":
+        value, back = operands["x"], (0,)
+        x = opset13.parameter(value.shape, np.float32)
+        function = getattr(opset13, {"silu": "swish"}.get(task.pass_, task.pass_))
+        y = function(x, "erf") if task.pass_ == "gelu" else function(x)
     else:
         raise Unsupported(f"no {task.op}")
     call = runner(compiled(y, [x], options["threads"]), value)

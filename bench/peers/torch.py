@@ -84,6 +84,18 @@ def tiny(op, operands):
     return lambda: functional.conv2d(x, weight, padding=1)
 
 
+def activation(name, operands):
+    """The backward passes by the operators that autograd calls."""
+    arrays = [torch.from_numpy(value) for value in operands.values()]
+    if name == "relu_backward":
+        return lambda: torch.ops.aten.threshold_backward(*arrays, 0)
+    if "dy" in operands:
+        function = getattr(torch.ops.aten, name)
+        return lambda: function(*arrays)
+    function = getattr(torch, name, None) or getattr(functional, name)
+    return lambda: function(*arrays)
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -120,13 +132,7 @@ def prepare(task, mode, options, operands):
     elif task.op == "pool2d":
         call = pool2d(task.size, task.pass_, mode, operands)
     elif task.op == "activation":
-        x = torch.from_numpy(operands["x"])
-        function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
-        if task.pass_ == "prelu":
-            weight = torch.from_numpy(operands["weight"])
-            call = lambda: function(x, weight)
-        else:
-            call = lambda: function(x)
+        call = activation(task.pass_, operands)
     elif task.op == "elementwise":
         a, b = (tensor(operands[name], mode) for name in "ab")
         function, out = torch.mul if task.pass_ in ("mul", "gate") else torch.add, torch.empty_like(a)

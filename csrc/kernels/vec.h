@@ -50,9 +50,8 @@ FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)_mm512_m
 FC_INLINE vint vi_select(vmask m, vint a, vint b) { return (vint)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm512_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm512_cvtepi32_ps((__m512i)a); }
-/* The nearest integer, and a * 2^n for such an n in [-252, 254], rounded once. */
+/* The nearest integer. */
 FC_INLINE vfloat v_round(vfloat a) { return (vfloat)_mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
-FC_INLINE vfloat v_scale(vfloat a, vfloat n) { return (vfloat)_mm512_scalef_ps(a, n); }
 FC_INLINE vfloat v_load_n(const float *p, int64_t n) { return (vfloat)_mm512_maskz_loadu_ps(v_first(n), p); }
 FC_INLINE void v_store_n(float *p, vfloat v, int64_t n) { _mm512_mask_storeu_ps(p, v_first(n), v); }
 FC_INLINE vint vi_load_n(const int32_t *p, int64_t n) { return (vint)_mm512_maskz_loadu_epi32(v_first(n), p); }
@@ -155,13 +154,8 @@ FC_INLINE void vi_store_n(int32_t *p, vint v, int64_t n) { v_store_n((float *)p,
 #endif
 
 #if !(FC_LANES == 16 && defined(__x86_64__))
-/* The nearest integer, and a * 2^n for such an n in [-252, 254]: by two factors, so that where the result is denormal the
- * first product is exact and the second alone rounds. */
+/* The nearest integer. */
 FC_INLINE vfloat v_round(vfloat a) { return v_from_int(v_round_to_int(a)); }
-FC_INLINE vfloat v_scale(vfloat a, vfloat n) {
-    vint whole = v_round_to_int(n), half = whole >> 1, bias = vi_splat(127);
-    return a * (vfloat)((half + bias) << 23) * (vfloat)((whole - half + bias) << 23);
-}
 #endif
 
 /* The first n lanes; without masks, n is known to be all of them. */

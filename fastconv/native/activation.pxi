@@ -12,7 +12,7 @@ def activation_forward(x, y, int kind, float alpha, float beta, Context ctx not 
 
 
 def activation_backward(dy, saved, dx, int kind, float alpha, float beta, Context ctx not None):
-    """dx = dy * f'; all (size,); `saved` is y for sigmoid and tanh, else x. dx may be dy or saved."""
+    """dx = dy * f'; all (size,); `saved` is y for exp, sigmoid and tanh, else x. dx may be dy or saved."""
     cdef int64_t size = dy.shape[0]
     cdef fc_activation f = activation(kind, alpha, beta)
     cdef const float *dy_ = operand(dy, "dy", (size,))

@@ -1,8 +1,8 @@
 # Binding of gemm.c.
 
 ACTIVATIONS = {
-    "identity": FC_IDENTITY, "relu": FC_RELU, "relu6": FC_RELU6, "leaky_relu": FC_LEAKY_RELU, "elu": FC_ELU,
-    "sigmoid": FC_SIGMOID, "tanh": FC_TANH, "gelu": FC_GELU, "gelu_tanh": FC_GELU_TANH, "silu": FC_SILU,
+    "identity": FC_IDENTITY, "relu": FC_RELU, "relu6": FC_RELU6, "leaky_relu": FC_LEAKY_RELU, "exp": FC_EXP,
+    "elu": FC_ELU, "sigmoid": FC_SIGMOID, "tanh": FC_TANH, "gelu": FC_GELU, "gelu_tanh": FC_GELU_TANH, "silu": FC_SILU,
     "hardswish": FC_HARDSWISH, "hardsigmoid": FC_HARDSIGMOID, "softplus": FC_SOFTPLUS,
     "mish": FC_MISH, "selu": FC_SELU, "celu": FC_CELU, "softsign": FC_SOFTSIGN, "hardtanh": FC_HARDTANH,
     "logsigmoid": FC_LOGSIGMOID, "threshold": FC_THRESHOLD,
