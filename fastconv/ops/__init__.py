@@ -17,6 +17,7 @@ from fastconv.ops import (
     pooling,
     products,
     recurrent,
+    softmaxes,
     transposed,
 )
 from fastconv.ops.activations import *
@@ -29,10 +30,12 @@ from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.softmaxes import *
 from fastconv.ops.transposed import *
 
 __all__ = [
     *activations.__all__,
+    *softmaxes.__all__,
     *convolution.__all__,
     *convolution1d.__all__,
     *convolution3d.__all__,
