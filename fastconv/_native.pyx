@@ -12,6 +12,7 @@ Design:
 include "native/operands.pxi"
 include "native/context.pxi"
 include "native/activation.pxi"
+include "native/softmax.pxi"
 include "native/gemm.pxi"
 include "native/conv2d.pxi"
 include "native/pool2d.pxi"

@@ -112,10 +112,10 @@ def elementwise_calls(rng):
             y = np.exp(x - x.max(axis=1, keepdims=True))
 
             def forward(x, y, context, log=log):
-                _native.softmax_forward(x, y, log, context)
+                _native.softmax_forward(x, y, axis, log, context)
 
             def backward(dy, y, dx, context, log=log):
-                _native.softmax_backward(dy, y, dx, log, context)
+                _native.softmax_backward(dy, y, dx, axis, log, context)
 
             yield f"softmax {columns} {log}", forward, [x], [(3, columns)]
             yield f"softmax {columns} {log} backward", backward, [dy, y], [(3, columns)]

@@ -42,6 +42,8 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm512_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); } /* of a or b */
+FC_INLINE bool v_any(vmask m) { return m != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
@@ -57,6 +59,9 @@ FC_INLINE vfloat v_load_n(const float *p, int64_t n) { return (vfloat)_mm512_mas
 FC_INLINE void v_store_n(float *p, vfloat v, int64_t n) { _mm512_mask_storeu_ps(p, v_first(n), v); }
 FC_INLINE vint vi_load_n(const int32_t *p, int64_t n) { return (vint)_mm512_maskz_loadu_epi32(v_first(n), p); }
 FC_INLINE void vi_store_n(int32_t *p, vint v, int64_t n) { _mm512_mask_storeu_epi32(p, v_first(n), (__m512i)v); }
+/* Past the caches: p is a multiple of the vector's size, and v_stream_end() precedes the end of the task. */
+FC_INLINE void v_stream(float *p, vfloat v) { _mm512_stream_ps(p, (__m512)v); }
+FC_INLINE void v_stream_end(void) { _mm_sfence(); }
 
 #elif FC_LANES == 8 && defined(__x86_64__) /* ----------------------------------------------------- AVX2 */
 
@@ -74,6 +79,8 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)_mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+FC_INLINE bool v_any(vmask m) { return _mm256_movemask_ps((__m256)m) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)_mm256_cmpeq_epi32((__m256i)a, (__m256i)b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
@@ -99,6 +106,9 @@ FC_INLINE void v_store_n(float *p, vfloat v, int64_t n) {
 }
 FC_INLINE void vi_store_n(int32_t *p, vint v, int64_t n) { v_store_n((float *)p, (vfloat)v, n); }
 
+FC_INLINE void v_stream(float *p, vfloat v) { _mm256_stream_ps(p, (__m256)v); }
+FC_INLINE void v_stream_end(void) { _mm_sfence(); }
+
 #elif FC_LANES == 4 /* ---------------------------------------------- SSE2, NEON, or any 4-lane compiler vector */
 
 typedef vint vmask;
@@ -107,6 +117,8 @@ FC_INLINE vint vi_splat(int32_t s) { return (vint){s, s, s, s}; }
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)(a > b); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)(a >= b); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)(a != a); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)(a != a) | (vmask)(b != b); }
+FC_INLINE bool v_any(vmask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)(a == b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
@@ -119,7 +131,11 @@ FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm_min_ps(a, b); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm_cvtepi32_ps((__m128i)a); }
+FC_INLINE void v_stream(float *p, vfloat v) { _mm_stream_ps(p, (__m128)v); }
+FC_INLINE void v_stream_end(void) { _mm_sfence(); }
 #else
+FC_INLINE void v_stream(float *p, vfloat v) { v_store(p, v); }
+FC_INLINE void v_stream_end(void) {}
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return v_select((vmask)(a > b), a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return v_select((vmask)(a < b), a, b); }
 #if defined(__aarch64__)

@@ -1,4 +1,4 @@
-# Binding of activation.c and softmax.c.
+# Binding of activation.c.
 
 
 def activation_forward(x, y, int kind, float alpha, float beta, Context ctx not None):
@@ -20,22 +20,3 @@ def activation_backward(dy, saved, dx, int kind, float alpha, float beta, Contex
     cdef float *dx_ = result(dx, "dx", (size,))
     with nogil:
         fc_activation_backward(f, size, dy_, saved_, dx_, &ctx.c)
-
-
-def softmax_forward(x, y, bint log, Context ctx not None):
-    """y = softmax of every row, or its logarithm; x and y (rows, columns), y may be x."""
-    cdef int64_t rows = x.shape[0], columns = x.shape[1]
-    cdef const float *x_ = operand(x, "x", (rows, columns))
-    cdef float *y_ = result(y, "y", (rows, columns))
-    with nogil:
-        fc_softmax_forward(log, rows, columns, x_, y_, &ctx.c)
-
-
-def softmax_backward(dy, y, dx, bint log, Context ctx not None):
-    """The gradient through every row; all (rows, columns), y the result of the forward pass. dx may be dy or y."""
-    cdef int64_t rows = dy.shape[0], columns = dy.shape[1]
-    cdef const float *dy_ = operand(dy, "dy", (rows, columns))
-    cdef const float *y_ = operand(y, "y", (rows, columns))
-    cdef float *dx_ = result(dx, "dx", (rows, columns))
-    with nogil:
-        fc_softmax_backward(log, rows, columns, dy_, y_, dx_, &ctx.c)

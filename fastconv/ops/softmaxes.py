@@ -4,14 +4,12 @@ Arrays are float32, of any shape and memory order; results have the shape and or
 may be an input itself. TypeError for another dtype, ValueError for another shape or an axis that is not there.
 """
 
-import math
 import operator
 
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, dense, output
-from fastconv.ops.activations import _backward_operands
+from fastconv.ops._arrays import array, channels_last, check_out, dense, empty_like, like
 from fastconv.runtime import context
 
 __all__ = ["softmax", "log_softmax", "softmax_backward", "log_softmax_backward"]
@@ -19,7 +17,7 @@ __all__ = ["softmax", "log_softmax", "softmax_backward", "log_softmax_backward"]
 
 def _axis(function, axis, ndim):
     """The axis as 0 ... ndim - 1; a number counts as an array of one element."""
-    ndim = max(ndim, 1)
+    ndim = ndim or 1
     try:
         number = operator.index(axis)
     except TypeError:
@@ -29,59 +27,72 @@ def _axis(function, axis, ndim):
     return number % ndim
 
 
-def _rows(x, axis):
-    """(matrix, is_view): x as (rows, columns) with `axis` as the columns; a copy where they are not contiguous."""
-    moved = np.moveaxis(x, axis, -1) if x.ndim else x.reshape(1)
-    columns = moved.shape[-1]
-    rows = math.prod(moved.shape[:-1])
-    if moved.flags.c_contiguous:
-        return moved.reshape(rows, columns), True
-    return np.array(moved, order="C").reshape(rows, columns), False
-
-
-def _scatter(matrix, target, axis):
-    """The inverse of `_rows`: writes the copy it made back."""
-    moved = np.moveaxis(target, axis, -1)
-    moved[...] = matrix.reshape(moved.shape)
-
-
-def _softmax(function, x, axis, out, log):
-    x = dense(array(function, "x", x))
-    axis = _axis(function, axis, x.ndim)
-    out, target = output(function, out, x)
-    matrix, is_view = _rows(x, axis)
-    y = _rows(target, axis)[0] if is_view else matrix
-    _native.softmax_forward(matrix, y, log, context())
-    if not is_view:
-        _scatter(y, target, axis)
-    if target is not out:
-        out[...] = target
+def _target(function, out, *operands):
+    """Where the kernels write: `out`, or a new array the caller copies to it where its memory order differs from that of the
+    operands (which have one), or where it overlaps one of them and is not that operand."""
+    reference = operands[-1]
+    if out is None:
+        return empty_like(reference)
+    if any(out is operand for operand in operands) and out.flags.writeable:
+        others = [operand for operand in operands if operand is not out]
+    else:
+        check_out(function, out, reference.shape)
+        if not out.flags.aligned or out.strides != reference.strides:
+            return empty_like(reference)
+        others = operands
+    for operand in others:
+        if np.may_share_memory(out, operand) and out.ctypes.data != operand.ctypes.data:
+            return empty_like(reference)
     return out
 
 
-def _softmax_backward(function, dy, y, axis, out, log):
-    dy, y, out, target = _backward_operands(function, dy, "y", y, out)
+def _memory(axis, *arrays):
+    """The axis and the arrays as they lie in memory: in C order."""
+    first = arrays[0]
+    if not first.ndim:
+        return axis, *(value.reshape(1) for value in arrays)
+    if first.flags.c_contiguous:
+        return axis, *arrays
+    if axis:
+        axis = axis - 1 if axis > 1 else first.ndim - 1
+    return axis, *map(channels_last, arrays)
+
+
+def _forward(function, x, axis, out, log):
+    x = dense(array(function, "x", x))
+    axis = _axis(function, axis, x.ndim)
+    y = _target(function, out, x)
+    axis, x, memory = _memory(axis, x, y)
+    _native.softmax_forward(x, memory, axis, log, context())
+    if out is None or out is y:
+        return y
+    out[...] = y
+    return out
+
+
+def _backward(function, dy, y, axis, out, log):
+    y = dense(array(function, "y", y))
+    dy = like(function, "dy", dy, y)
     axis = _axis(function, axis, y.ndim)
-    dy_matrix, is_view = _rows(dy, axis)
-    dx = _rows(target, axis)[0] if is_view else dy_matrix
-    _native.softmax_backward(dy_matrix, _rows(y, axis)[0], dx, log, context())
-    if not is_view:
-        _scatter(dx, target, axis)
-    if target is not out:
-        out[...] = target
+    dx = _target(function, out, dy, y)
+    axis, dy, y, memory = _memory(axis, dy, y, dx)
+    _native.softmax_backward(dy, y, memory, axis, log, context())
+    if out is None or out is dx:
+        return dx
+    out[...] = dx
     return out
 
 
 def softmax(x, axis=-1, *, out=None):
     """y = exp(x - max) / sum(exp(x - max)) along `axis`. A row with NaN or +inf becomes NaN.
 
-    Fastest where `axis` is contiguous in memory: the last one, or the channels of (N, C, H, W) images in NHWC memory.
+    Any axis is taken as it lies in memory; nothing is transposed.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.softmax(np.zeros((1, 4), np.float32))
     array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
-    return _softmax("softmax", x, axis, out, False)
+    return _forward("softmax", x, axis, out, False)
 
 
 def softmax_backward(dy, y, axis=-1, *, out=None):
@@ -91,7 +102,7 @@ def softmax_backward(dy, y, axis=-1, *, out=None):
     >>> ops.softmax_backward(np.array([[1, 0]], np.float32), np.array([[0.5, 0.5]], np.float32))
     array([[ 0.25, -0.25]], dtype=float32)
     """
-    return _softmax_backward("softmax_backward", dy, y, axis, out, False)
+    return _backward("softmax_backward", dy, y, axis, out, False)
 
 
 def log_softmax(x, axis=-1, *, out=None):
@@ -101,7 +112,7 @@ def log_softmax(x, axis=-1, *, out=None):
     >>> ops.log_softmax(np.array([[1000, 0]], np.float32))
     array([[    0., -1000.]], dtype=float32)
     """
-    return _softmax("log_softmax", x, axis, out, True)
+    return _forward("log_softmax", x, axis, out, True)
 
 
 def log_softmax_backward(dy, y, axis=-1, *, out=None):
@@ -111,4 +122,4 @@ def log_softmax_backward(dy, y, axis=-1, *, out=None):
     >>> ops.log_softmax_backward(np.array([[1, 0]], np.float32), np.log(np.array([[0.5, 0.5]], np.float32)))
     array([[ 0.5, -0.5]], dtype=float32)
     """
-    return _softmax_backward("log_softmax_backward", dy, y, axis, out, True)
+    return _backward("log_softmax_backward", dy, y, axis, out, True)
