@@ -77,7 +77,7 @@ void fc_activation_backward(fc_activation f, int64_t size, const float *dy, cons
                             const fc_context *ctx);
 
 /* Softmax over the middle axis of (outer, columns, inner); y may be x, dx may be dy or y. */
-int64_t fc_softmax_workspace_bytes(bool backward, int64_t columns, int64_t inner, const fc_context *ctx);
+int64_t fc_softmax_workspace_bytes(bool backward, int64_t outer, int64_t columns, int64_t inner, const fc_context *ctx);
 void fc_softmax_forward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y, void *workspace,
                         const fc_context *ctx);
 void fc_softmax_backward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y, float *dx,

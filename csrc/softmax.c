@@ -15,15 +15,24 @@ typedef struct softmax_task {
     int64_t scratch_size;
 } softmax_task;
 
-static int64_t scratch_size(int64_t columns, int64_t inner, int arrays) {
-    if (columns == 0 || inner == 0) return 0;
-    if (inner == 1) return arrays == 1 && columns > FC_SOFTMAX_SHORT && columns <= SOFTMAX_SCRATCH ? columns : 0;
-    const int64_t size = columns * softmax_width(columns, inner, arrays) * arrays;
-    return size <= SOFTMAX_SCRATCH ? fc_round_up(size, SOFTMAX_VECTOR) : 0;
+static bool beyond_caches(int64_t size, int arrays) {
+    return size * (arrays + 1) * (int64_t)sizeof(float) >= SOFTMAX_STREAM_BYTES;
 }
 
-int64_t fc_softmax_workspace_bytes(bool backward, int64_t columns, int64_t inner, const fc_context *ctx) {
-    return ctx->num_threads * fc_round_up(scratch_size(columns, inner, backward ? 2 : 1), SOFTMAX_VECTOR) * (int64_t)sizeof(float);
+/* Floats of scratch a thread: neighbours' columns side by side, or a row's exponentials where results go past the caches. */
+static int64_t scratch_size(int64_t outer, int64_t columns, int64_t inner, int arrays) {
+    const int64_t size = outer * columns * inner;
+    if (size == 0) return 0;
+    if (inner > 1) {
+        const int64_t floats = columns * softmax_width(columns, inner, arrays) * arrays;
+        return floats <= SOFTMAX_SCRATCH ? floats : 0;
+    }
+    if (arrays > 1 || columns <= FC_SOFTMAX_SHORT || columns > SOFTMAX_SCRATCH || !beyond_caches(size, arrays)) return 0;
+    return fc_round_up(columns, SOFTMAX_VECTOR);
+}
+
+int64_t fc_softmax_workspace_bytes(bool backward, int64_t outer, int64_t columns, int64_t inner, const fc_context *ctx) {
+    return ctx->num_threads * scratch_size(outer, columns, inner, backward ? 2 : 1) * (int64_t)sizeof(float);
 }
 
 static void run_rows(void *arg, int64_t begin, int64_t end, int thread) {
@@ -51,25 +60,25 @@ static void run_strided(void *arg, int64_t begin, int64_t end, int thread) {
 
 static void run(softmax_task *t, void *workspace, const fc_context *ctx) {
     const int64_t columns = t->softmax.columns, size = t->outer * columns * t->inner;
+    const int64_t short_columns = t->dy ? FC_GRADIENT_SHORT : FC_SOFTMAX_SHORT;
     const int arrays = t->dy ? 2 : 1;
     if (size == 0) return;
-    const int64_t short_columns = t->dy ? FC_GRADIENT_SHORT : FC_SOFTMAX_SHORT;
-    const bool may_stream = t->y != t->x && t->y != t->dy && size * (arrays + 1) * (int64_t)sizeof(float) >= SOFTMAX_STREAM_BYTES;
     t->kernels = ctx->kernels;
     t->softmax.step = t->inner;
     t->scratch = workspace;
-    t->scratch_size = fc_round_up(scratch_size(columns, t->inner, arrays), SOFTMAX_VECTOR);
+    t->scratch_size = scratch_size(t->outer, columns, t->inner, arrays);
+    t->softmax.stream = beyond_caches(size, arrays) && t->y != t->x && t->y != t->dy;
     /* An exponential takes as long as about 16 bytes of memory traffic. */
     const int threads = fc_threads_for_memory(size * 16, ctx);
     if (t->inner > 1) {
         t->softmax.width = softmax_width(columns, t->inner, arrays);
-        t->softmax.stream = may_stream && t->scratch_size > 0;
+        t->softmax.stream = t->softmax.stream && t->scratch_size > 0;
         fc_parallel(t->outer * fc_ceil_div(t->inner, t->softmax.width), threads, run_strided, t);
         return;
     }
     t->rows = t->outer;
     t->rows_per_item = softmax_rows_per_item(columns, short_columns);
-    t->softmax.stream = may_stream && columns > short_columns && (t->dy || t->scratch_size);
+    t->softmax.stream = t->softmax.stream && columns > short_columns && (t->dy || t->scratch_size > 0);
     fc_parallel(fc_ceil_div(t->rows, t->rows_per_item), threads, run_rows, t);
 }
 

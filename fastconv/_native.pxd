@@ -37,7 +37,8 @@ cdef extern from "fastconv.h" nogil:
     void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx)
     void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
                                 const fc_context *ctx)
-    int64_t fc_softmax_workspace_bytes(c_bool backward, int64_t columns, int64_t inner, const fc_context *ctx)
+    int64_t fc_softmax_workspace_bytes(c_bool backward, int64_t outer, int64_t columns, int64_t inner,
+                                       const fc_context *ctx)
     void fc_softmax_forward(c_bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y,
                             void *workspace, const fc_context *ctx)
     void fc_softmax_backward(c_bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y,

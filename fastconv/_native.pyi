@@ -37,8 +37,19 @@ def activation_forward(x: Array, y: Array, kind: int, alpha: float, beta: float,
 def activation_backward(
     dy: Array, saved: Array, dx: Array, kind: int, alpha: float, beta: float, ctx: Context
 ) -> None: ...
-def softmax_forward(x: Array, y: Array, axis: int, log: bool, ctx: Context) -> None: ...
-def softmax_backward(dy: Array, y: Array, dx: Array, axis: int, log: bool, ctx: Context) -> None: ...
+def softmax_forward(x: Array, y: Array, axis: int, log: bool, ctx: Context) -> bool: ...
+def softmax_backward(dy: Array, y: Array, dx: Array, axis: int, log: bool, ctx: Context) -> bool: ...
+def cross_entropy(
+    x: Array,
+    labels: Array,
+    weight: Array | None,
+    gradient: Array,
+    axis: int,
+    smoothing: float,
+    mean: bool,
+    ignore_index: int,
+    ctx: Context,
+) -> tuple[float, float | None]: ...
 def gemm(
     a: Array,
     b: Array,

@@ -138,11 +138,11 @@ def like(function, name, value, reference):
     return copy
 
 
-def check_out(function, out, shape):
+def check_out(function, out, shape, name="out"):
     """Refuse an `out` that is not a writeable float32 array of exactly this shape."""
-    of_shape(function, "out", out, shape)
+    of_shape(function, name, out, shape)
     if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only: must be writeable")
+        raise ValueError(f"{function}: {name} is read-only: must be writeable")
 
 
 def output(function, out, reference):

@@ -9,7 +9,7 @@ import operator
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, channels_last, check_out, dense, empty_like, like
+from fastconv.ops._arrays import FLOAT32, array, channels_last, check_out, dense, empty, empty_like, like
 from fastconv.runtime import context
 
 __all__ = ["softmax", "log_softmax", "softmax_backward", "log_softmax_backward"]
@@ -27,7 +27,7 @@ def _axis(function, axis, ndim):
     return number % ndim
 
 
-def _target(function, out, *operands):
+def _target(name, function, out, *operands):
     """Where the kernels write: `out`, or a new array the caller copies to it where its memory order differs from that of the
     operands (which have one), or where it overlaps one of them and is not that operand."""
     reference = operands[-1]
@@ -36,7 +36,7 @@ def _target(function, out, *operands):
     if any(out is operand for operand in operands) and out.flags.writeable:
         others = [operand for operand in operands if operand is not out]
     else:
-        check_out(function, out, reference.shape)
+        check_out(function, out, reference.shape, name)
         if not out.flags.aligned or out.strides != reference.strides:
             return empty_like(reference)
         others = operands
@@ -58,10 +58,22 @@ def _memory(axis, *arrays):
     return axis, *map(channels_last, arrays)
 
 
+def _is_plain(x):
+    """Nothing has to be checked or converted: most calls, and half the time of a small one."""
+    return type(x) is np.ndarray and x.dtype is FLOAT32 and x.flags.carray and x.ndim > 0
+
+
 def _forward(function, x, axis, out, log):
+    if _is_plain(x) and type(axis) is int and -x.ndim <= axis < x.ndim:
+        if out is None:
+            y = empty(x.shape)
+        else:
+            y = out if _is_plain(out) and out.shape == x.shape else None
+        if y is not None and _native.softmax_forward(x, y, axis, log, context()):
+            return y
     x = dense(array(function, "x", x))
     axis = _axis(function, axis, x.ndim)
-    y = _target(function, out, x)
+    y = _target("out", function, out, x)
     axis, x, memory = _memory(axis, x, y)
     _native.softmax_forward(x, memory, axis, log, context())
     if out is None or out is y:
@@ -71,10 +83,17 @@ def _forward(function, x, axis, out, log):
 
 
 def _backward(function, dy, y, axis, out, log):
+    if _is_plain(y) and _is_plain(dy) and dy.shape == y.shape and type(axis) is int and -y.ndim <= axis < y.ndim:
+        if out is None:
+            dx = empty(y.shape)
+        else:
+            dx = out if _is_plain(out) and out.shape == y.shape else None
+        if dx is not None and _native.softmax_backward(dy, y, dx, axis, log, context()):
+            return dx
     y = dense(array(function, "y", y))
     dy = like(function, "dy", dy, y)
     axis = _axis(function, axis, y.ndim)
-    dx = _target(function, out, dy, y)
+    dx = _target("out", function, out, dy, y)
     axis, dy, y, memory = _memory(axis, dy, y, dx)
     _native.softmax_backward(dy, y, memory, axis, log, context())
     if out is None or out is dx:
