@@ -71,6 +71,8 @@ SIZES = {
     "gemm": {size.name: size for size in shapes.REAL_GEMMS},
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
+    "softmax": {size.name: size for size in shapes.REAL_ROWS},
+    "cross_entropy": {size.name: size for size in shapes.REAL_ROWS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
 }
 

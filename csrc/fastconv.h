@@ -94,6 +94,13 @@ double fc_cross_entropy_run(int64_t outer, int64_t classes, int64_t inner, const
                             const float *weight, float smoothing, float scale, int64_t ignore_index, float *gradient,
                             void *workspace, const fc_context *ctx);
 
+/* The sum of the losses of x against targets t, element by element, and their derivatives by x times `scale` (which may be x
+ * or t): (x - t)^2, or -(t log s + (1 - t) log(1 - s)) with s = sigmoid(x). */
+typedef enum fc_loss_kind { FC_SQUARED_ERROR, FC_LOGISTIC } fc_loss_kind;
+int64_t fc_loss_workspace_bytes(int64_t size);
+double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
+                   void *workspace, const fc_context *ctx);
+
 /* ---------------------------------------------------------------------------------------------------------- GEMM */
 
 /* c[m][n] = activation(alpha * op(a)[m][k] * op(b)[k][n] + beta * c[m][n] + bias[n]); strides in elements.

@@ -24,6 +24,8 @@ static int64_t scratch_size(int64_t outer, int64_t columns, int64_t inner, int a
     const int64_t size = outer * columns * inner;
     if (size == 0) return 0;
     if (inner > 1) {
+        /* Gradients read little more than twice what they write: where columns are near, copies would cost half as much. */
+        if (arrays > 1 && inner < SOFTMAX_PAGE) return 0;
         const int64_t floats = columns * softmax_width(columns, inner, arrays) * arrays;
         return floats <= SOFTMAX_SCRATCH ? floats : 0;
     }
@@ -71,7 +73,7 @@ static void run(softmax_task *t, void *workspace, const fc_context *ctx) {
     /* An exponential takes as long as about 16 bytes of memory traffic. */
     const int threads = fc_threads_for_memory(size * 16, ctx);
     if (t->inner > 1) {
-        t->softmax.width = softmax_width(columns, t->inner, arrays);
+        t->softmax.width = t->scratch_size ? softmax_width(columns, t->inner, arrays) : SOFTMAX_WIDEST;
         t->softmax.stream = t->softmax.stream && t->scratch_size > 0;
         fc_parallel(t->outer * fc_ceil_div(t->inner, t->softmax.width), threads, run_strided, t);
         return;

@@ -43,6 +43,12 @@ cdef extern from "fastconv.h" nogil:
                             void *workspace, const fc_context *ctx)
     void fc_softmax_backward(c_bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y,
                              float *dx, void *workspace, const fc_context *ctx)
+    ctypedef enum fc_loss_kind:
+        FC_SQUARED_ERROR
+        FC_LOGISTIC
+    int64_t fc_loss_workspace_bytes(int64_t size)
+    double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
+                       void *workspace, const fc_context *ctx)
     int64_t fc_cross_entropy_workspace_bytes(int64_t outer, int64_t classes, int64_t inner, const fc_context *ctx)
     int64_t fc_cross_entropy_divisor(int64_t count, int64_t classes, const int64_t *labels, const float *weight,
                                      int64_t ignore_index, double *divisor)

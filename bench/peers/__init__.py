@@ -13,7 +13,13 @@ IMAGES = ("nchw", "channels_last")
 # The modes of the other libraries, by op and pass (None: every pass): known without importing anything. fastconv's
 # modes are its algorithms.
 MODES = {
-    "numpy": {("conv2d", None): ("im2col",), ("gemm", None): ("blas",), ("activation", None): ("ufuncs",)},
+    "numpy": {
+        ("conv2d", None): ("im2col",),
+        ("gemm", None): ("blas",),
+        ("activation", None): ("ufuncs",),
+        ("softmax", None): ("ufuncs",),
+        ("cross_entropy", None): ("ufuncs",),
+    },
     "torch": {
         ("conv2d", "forward"): (*IMAGES, "prepacked"),
         ("conv2d", None): IMAGES,
@@ -21,6 +27,8 @@ MODES = {
         ("gemm", None): ("mkl",),
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
+        ("softmax", None): IMAGES,
+        ("cross_entropy", None): IMAGES,
         ("recurrent", None): ("layer",),
     },
     "onnxruntime": {
@@ -30,14 +38,22 @@ MODES = {
         ("pool2d", "max"): ("session",),
         ("pool2d", "avg"): ("session",),
         ("activation", None): ("session",),
+        ("softmax", "softmax"): ("session",),
+        ("softmax", "log_softmax"): ("session",),
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
         ("conv2d", "forward"): ("nchw", "nhwc"),
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
+        ("softmax", "softmax"): ("model",),
+        ("softmax", "log_softmax"): ("model",),
     },
-    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
+    "ncnn": {
+        ("conv2d", "forward"): ("net", "without_f6x6"),
+        ("maps", "forward"): ("net",),
+        ("softmax", "softmax"): ("net",),
+    },
 }
 LIBRARIES = ("fastconv", *MODES)
 

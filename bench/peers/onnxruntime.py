@@ -112,4 +112,8 @@ def prepare(task, mode, options, operands):
             raise Unsupported(f"operator set 17 has no {task.pass_}")
         serialized = model(helper.make_node(node, ["x"], ["y"]), {"x": (size.count,)}, (size.count,), {})
         return bound(serialized, operands, (size.count,), options["threads"])
+    if task.op == "softmax":
+        kind = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[task.pass_]
+        serialized = model(helper.make_node(kind, ["x"], ["y"], axis=size.axis), {"x": size.shape}, size.shape, {})
+        return bound(serialized, operands, size.shape, options["threads"])
     return recurrent(size, operands, options["threads"])

@@ -77,6 +77,11 @@ def prepare(task, mode, options, operands):
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)
         value, back = operands["a"], (0, 1)
+    elif task.op == "softmax":
+        x = opset13.parameter(size.shape, np.float32)
+        node = opset13.softmax if task.pass_ == "softmax" else opset13.log_softmax
+        y = node(x, size.axis % len(size.shape) if task.pass_ == "softmax" else size.axis)
+        value, back = operands["x"], tuple(range(len(size.shape)))
     else:
         raise Unsupported(f"no {task.op}")
     call = runner(compiled(y, [x], options["threads"]), value)

@@ -67,6 +67,40 @@ def pool2d(size, pass_, mode, operands):
     return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
 
 
+def in_mode(size, mode, operands):
+    if mode == "channels_last" and len(size.shape) not in CHANNELS_LAST:
+        raise Unsupported("images alone have channels-last memory")
+    return [tensor(value, mode if value.ndim == len(size.shape) else "nchw") for value in operands.values()]
+
+
+def softmax(size, pass_, mode, operands):
+    """By the ops behind torch.softmax and its gradient, into memory that is there already."""
+    values, place = in_mode(size, mode, operands), f"_{pass_}"
+    out = torch.empty_like(values[0])
+    if pass_.endswith("backward"):
+        function = getattr(torch.ops.aten, f"{place}_data").out
+        named = {"out" if pass_.startswith("log") else "grad_input": out}
+        return lambda: function(*values, size.axis, torch.float32, **named)
+    function = getattr(torch.ops.aten, place).out
+    return lambda: function(values[0], size.axis, False, out=out)
+
+
+def cross_entropy(size, mode, operands):
+    """Classes on the second axis, as torch has them."""
+    if size.axis not in (1, len(size.shape) - 1, -1) or (size.axis == -1 and len(size.shape) != 2):
+        raise Unsupported("classes on the second axis alone")
+    logits, labels = in_mode(size, mode, operands)
+    logits.requires_grad_(True)
+
+    def training():
+        logits.grad = None
+        with torch.enable_grad():
+            functional.cross_entropy(logits, labels).backward()
+        return logits.grad
+
+    return training
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -106,6 +140,10 @@ def prepare(task, mode, options, operands):
         x = torch.from_numpy(operands["x"])
         function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
         call = lambda: function(x)
+    elif task.op == "softmax":
+        call = softmax(task.size, task.pass_, mode, operands)
+    elif task.op == "cross_entropy":
+        call = cross_entropy(task.size, mode, operands)
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()

@@ -1,4 +1,4 @@
-# Binding of softmax.c and cross_entropy.c.
+# Binding of softmax.c, cross_entropy.c and loss.c.
 
 
 cdef struct Rows:
@@ -149,3 +149,21 @@ def cross_entropy(x, labels, weight, gradient, int axis, float smoothing, bint m
         return loss, divisor
     finally:
         PyBuffer_Release(&view)
+
+
+LOSSES = {"squared_error": FC_SQUARED_ERROR, "logistic": FC_LOGISTIC}
+
+
+def loss(x, targets, gradient, int kind, float scale, Context ctx not None):
+    """The sum of losses, element by element; their derivatives times scale to `gradient`, which may be x; all (size,)."""
+    cdef int64_t size = x.shape[0]
+    cdef const float *x_ = operand(x, "x", (size,))
+    cdef const float *targets_ = operand(targets, "targets", (size,))
+    cdef float *gradient_ = result(gradient, "gradient", (size,))
+    cdef void *space = lend(fc_loss_workspace_bytes(size))
+    cdef double total
+    if kind not in (FC_SQUARED_ERROR, FC_LOGISTIC):
+        raise ValueError(f"kind={kind}: must be one of LOSSES")
+    with nogil:
+        total = fc_loss_run(<fc_loss_kind>kind, size, x_, targets_, scale, gradient_, space, &ctx.c)
+    return total
