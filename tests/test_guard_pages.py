@@ -234,6 +234,8 @@ CALLS = {
     "conv2d": conv2d_calls,
     "pool2d": pool2d_calls,
     "elementwise": elementwise_calls,
+    "softmax": softmax_calls,
+    "cross_entropy": cross_entropy_calls,
     "batch_norm": batch_norm_calls,
     "rnn": rnn_calls,
     "pad": pad_calls,

@@ -70,7 +70,7 @@ def test_options_of_cross_entropy(shape, options, isa, rng):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 21, 9, 31), (2, 40, 5, 7), (3, 7, 50)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 21, 9, 31), (2, 40, 5, 7), (3, 7, 50)])
 def test_cross_entropy_along_an_axis(shape, options, isa, rng):
     channels_first = (4 * rng.standard_normal(shape)).astype(np.float32)
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(channels_first, 1, -1)), -1, 1)
@@ -149,7 +149,7 @@ def test_where_the_gradient_goes(rng):
         with pytest.raises(ValueError, match=message):
             losses.softmax_cross_entropy(logits, labels, gradient_out=bad)
     with pytest.raises(ValueError, match="labels holds 7"):
-        losses.softmax_cross_entropy(memory[1:7], labels + 7, gradient_out=memory[1:7])
+        losses.softmax_cross_entropy(memory[1:7], np.full(6, 7), gradient_out=memory[1:7])
     assert np.array_equal(memory, before)
 
 
@@ -239,7 +239,7 @@ def test_bad_arguments():
             "labels holds 18446744",
         ),
         (lambda: losses.softmax_cross_entropy(logits, labels, axis=2), ValueError, r"axis=2: must be in \[-2, 2\)"),
-        (lambda: losses.softmax_cross_entropy(logits[0, 0].reshape(()), labels), ValueError, r"logits has shape \(\)"),
+        (lambda: losses.softmax_cross_entropy(np.zeros((), np.float32), labels), ValueError, r"logits has shape \(\)"),
         (
             lambda: losses.softmax_cross_entropy(logits, labels, weight=good[0, :2]),
             ValueError,

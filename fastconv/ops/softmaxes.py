@@ -30,7 +30,7 @@ def _axis(function, axis, ndim):
 def _target(name, function, out, *operands):
     """Where the kernels write: `out`, or a new array that the caller copies to it.
 
-    The latter where its memory order is not the operands' (which have one), or where it overlaps one and is not that one.
+    The latter where its memory order is not that of the operands, or where it overlaps one of them and is not that one.
     `name` is what the public function calls it."""
     reference = operands[-1]
     if out is None:
