@@ -46,24 +46,23 @@ def float32_net(threads):
 
 
 def softmax(size, threads, x):
-    """Rows as a matrix, one image as three axes, which ncnn counts without the batch."""
-    if len(size.shape) > 2 and size.shape[0] > 1:
-        raise Unsupported("it has no batch")
+    """Rows as a matrix."""
+    if x.ndim != 2:
+        raise Unsupported("rows alone")
     net = float32_net(threads)
-    axis = size.axis % len(size.shape) - (len(size.shape) > 2)
     with tempfile.TemporaryDirectory() as folder:
         parameters = Path(folder, "layer.param")
-        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\nSoftmax layer 1 1 x y 0={axis} 1=1\n")
+        parameters.write_text("7767517\n2 2\nInput x 0 1 x\nSoftmax layer 1 1 x y 0=1 1=1\n")
         if net.load_param(str(parameters)):
             raise Unsupported("the net does not load")
-    given = ncnn.Mat(np.ascontiguousarray(x if x.ndim == 2 else x[0])).clone()
+    given = ncnn.Mat(np.ascontiguousarray(x)).clone()
 
     def call():
         extractor = net.create_extractor()
         extractor.input("x", given)
         return extractor.extract("y")[1]
 
-    return call, lambda result: np.array(result).reshape(size.shape)
+    return call, np.array
 
 
 def loaded(size, weight, threads, mode):

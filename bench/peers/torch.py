@@ -74,8 +74,14 @@ def in_mode(size, mode, operands):
 
 
 def softmax(size, pass_, mode, operands):
-    """By the ops behind torch.softmax and its gradient, into memory that is there already."""
+    """By the ops behind torch.softmax and its gradient, into memory that is there already, but for channels-last images:
+    of them, the ops' out= is written in another order."""
     values, place = in_mode(size, mode, operands), f"_{pass_}"
+    if mode == "channels_last":
+        backward = pass_.endswith("backward")
+        function = getattr(torch.ops.aten, f"{place}_data" if backward else place)
+        more = [size.axis, torch.float32 if backward else False]
+        return lambda: function(*values, *more)
     out = torch.empty_like(values[0])
     if pass_.endswith("backward"):
         function = getattr(torch.ops.aten, f"{place}_data").out
