@@ -74,8 +74,9 @@ def in_mode(size, mode, operands):
 
 
 def softmax(size, pass_, mode, operands):
-    """By the ops behind torch.softmax and its gradient, into memory that is there already, but for channels-last images:
-    of them, the ops' out= is written in another order."""
+    """By the ops behind torch.softmax and its gradient, into memory that is there already.
+
+    But for channels-last images, of which out= is written in another order."""
     values, place = in_mode(size, mode, operands), f"_{pass_}"
     if mode == "channels_last":
         backward = pass_.endswith("backward")
