@@ -24,6 +24,11 @@ SECTIONS = {
     ("maps", "backward_input"): "1-D, 3-D and transposed convolution, gradient in the input",
     ("maps", "backward_weight"): "1-D, 3-D and transposed convolution, gradient in the weights",
     ("gemm", "forward"): "matrix product",
+    ("softmax", "softmax"): "softmax",
+    ("softmax", "log_softmax"): "logarithm of the softmax",
+    ("softmax", "softmax_backward"): "softmax, gradient",
+    ("softmax", "log_softmax_backward"): "logarithm of the softmax, gradient",
+    ("cross_entropy", "training"): "cross-entropy and its gradient",
     ("recurrent", "forward"): "recurrent layer, forward",
     ("recurrent", "training"): "recurrent layer, forward and backward",
 }

@@ -191,6 +191,59 @@ class Elementwise:
         return (reference.mul if pass_ in ("mul", "gate") else reference.add)(operands["a"], operands["b"])
 
 
+def rows(size, rng, scale=1.0):
+    """Reals of this shape, in its memory order."""
+    values = rng.standard_normal(size.shape, np.float32) * np.float32(scale)
+    if size.channels_last:
+        return np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return values
+
+
+class Softmax:
+    """The backward passes take the result of the forward one."""
+
+    size = shapes.Rows
+    passes = ("softmax", "log_softmax", "softmax_backward", "log_softmax_backward")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        x = rows(size, rng, 3.0)
+        if not pass_.endswith("backward"):
+            return {"x": x}
+        y = getattr(reference, pass_.removesuffix("_backward"))(x, size.axis)
+        return {"dy": rows(size, rng), "y": np.asarray(y, np.float32, order="K")}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return getattr(reference, pass_)(*operands.values(), size.axis)
+
+
+class CrossEntropy:
+    """training: the gradient of the mean loss, the loss being computed on the way."""
+
+    size = shapes.Rows
+    passes = ("training",)
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        others = np.delete(np.array(size.shape), size.axis)
+        return {"logits": rows(size, rng, 3.0), "labels": rng.integers(0, size.shape[size.axis], others)}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return reference.softmax_cross_entropy(operands["logits"], operands["labels"], axis=size.axis)[1]
+
+
 class Recurrent:
     """training: forward and all gradients; dx is what is compared."""
 
@@ -262,6 +315,8 @@ OPS = {
     "pool2d": Pool2d,
     "activation": Activation,
     "elementwise": Elementwise,
+    "softmax": Softmax,
+    "cross_entropy": CrossEntropy,
     "recurrent": Recurrent,
     "call": Call,
 }

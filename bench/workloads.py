@@ -72,6 +72,8 @@ SIZES = {
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
     "elementwise": {size.name: size for size in shapes.REAL_IMAGES},
+    "softmax": {size.name: size for size in shapes.REAL_ROWS},
+    "cross_entropy": {size.name: size for size in shapes.REAL_ROWS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
     "call": {"tiny": shapes.Tiny("tiny")},
 }

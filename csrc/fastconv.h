@@ -84,10 +84,30 @@ void fc_activation_forward(fc_activation f, int64_t size, const float *x, float 
 void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
                             const fc_context *ctx);
 
-/* Softmax over rows of `columns` contiguous elements; y may be x, dx may be dy. */
-void fc_softmax_forward(bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx);
-void fc_softmax_backward(bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
-                         const fc_context *ctx);
+/* Softmax over the middle axis of (outer, columns, inner); y may be x, dx may be dy or y. */
+int64_t fc_softmax_workspace_bytes(bool backward, int64_t outer, int64_t columns, int64_t inner, const fc_context *ctx);
+void fc_softmax_forward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y, void *workspace,
+                        const fc_context *ctx);
+void fc_softmax_backward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y, float *dx,
+                         void *workspace, const fc_context *ctx);
+
+/* Softmax cross-entropy over the middle axis of logits x (outer, classes, inner), labels (outer, inner): the sum of
+ * -t log softmax(x) and its gradient times `scale` (which may be x), t being (1 - smoothing) weight[label] at the label and
+ * smoothing / classes * weight[c] at every class c. weight is [classes] or, where smoothing is 0, NULL for ones. */
+int64_t fc_cross_entropy_workspace_bytes(int64_t outer, int64_t classes, int64_t inner, const fc_context *ctx);
+/* -1 and the sum of weight[label] over the labels that are not ignored, or the place of one outside [0, classes). */
+int64_t fc_cross_entropy_divisor(int64_t count, int64_t classes, const int64_t *labels, const float *weight,
+                                 int64_t ignore_index, double *divisor);
+double fc_cross_entropy_run(int64_t outer, int64_t classes, int64_t inner, const float *x, const int64_t *labels,
+                            const float *weight, float smoothing, float scale, int64_t ignore_index, float *gradient,
+                            void *workspace, const fc_context *ctx);
+
+/* The sum of the losses of x against targets t, element by element, and their derivatives by x times `scale` (which may be x
+ * or t): (x - t)^2, or -(t log s + (1 - t) log(1 - s)) with s = sigmoid(x). */
+typedef enum fc_loss_kind { FC_SQUARED_ERROR, FC_LOGISTIC } fc_loss_kind;
+int64_t fc_loss_workspace_bytes(int64_t size);
+double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
+                   void *workspace, const fc_context *ctx);
 
 /* Gated linear units: x (outer, 2, inner) -> y[i][k] = x[i][0][k] * sigmoid(x[i][1][k]). dx may be x. */
 void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx);

@@ -38,9 +38,24 @@ cdef extern from "fastconv.h" nogil:
     void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx)
     void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
                                 const fc_context *ctx)
-    void fc_softmax_forward(c_bool log, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx)
-    void fc_softmax_backward(c_bool log, int64_t rows, int64_t columns, const float *dy, const float *y, float *dx,
-                             const fc_context *ctx)
+    int64_t fc_softmax_workspace_bytes(c_bool backward, int64_t outer, int64_t columns, int64_t inner,
+                                       const fc_context *ctx)
+    void fc_softmax_forward(c_bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y,
+                            void *workspace, const fc_context *ctx)
+    void fc_softmax_backward(c_bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y,
+                             float *dx, void *workspace, const fc_context *ctx)
+    ctypedef enum fc_loss_kind:
+        FC_SQUARED_ERROR
+        FC_LOGISTIC
+    int64_t fc_loss_workspace_bytes(int64_t size)
+    double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
+                       void *workspace, const fc_context *ctx)
+    int64_t fc_cross_entropy_workspace_bytes(int64_t outer, int64_t classes, int64_t inner, const fc_context *ctx)
+    int64_t fc_cross_entropy_divisor(int64_t count, int64_t classes, const int64_t *labels, const float *weight,
+                                     int64_t ignore_index, double *divisor)
+    double fc_cross_entropy_run(int64_t outer, int64_t classes, int64_t inner, const float *x, const int64_t *labels,
+                                const float *weight, float smoothing, float scale, int64_t ignore_index, float *gradient,
+                                void *workspace, const fc_context *ctx)
 
     void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx)
     void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx,

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from fastconv import ops
 from fastconv.ops._arrays import array
+from fastconv.ops._losses import cross_entropy, elementwise
 
 __all__ = [
     "softmax_cross_entropy",
@@ -43,44 +43,43 @@ def _check_unit(function, name, values):
         raise ValueError(f"{function}: {name} holds {values.min()} to {values.max()}: must be in [0, 1]")
 
 
-def softmax_cross_entropy(logits, labels, *, reduction="mean"):
-    """-log softmax(logits)[label]: logits (..., C) float32, labels (...) integers in [0, C).
+def softmax_cross_entropy(
+    logits,
+    labels,
+    *,
+    axis=-1,
+    weight=None,
+    ignore_index=-100,
+    label_smoothing=0.0,
+    reduction="mean",
+    gradient_out=None,
+):
+    """-log softmax(logits)[label] along `axis`: float32 logits, integer labels of their shape but for the axis.
 
-    The gradient is softmax(logits) - onehot(labels), over the number of labels for the mean. As
-    torch.nn.functional.cross_entropy, but for classes on the last axis.
+    Labels are in [0, C), C being the size of the axis; those equal to ignore_index count for nothing (None: there are
+    no such). A class c counts weight[c] times, weight (C,) float32, and the mean is over these weights. label_smoothing
+    s takes (1 - s) of the loss at the label and s / C of it at each class, weighted by its own weight. All of this is
+    torch.nn.functional.cross_entropy (Szegedy et al. 2016 for smoothing); images of logits (N, C, H, W) have axis=1
+    and labels (N, H, W).
+
+    The gradient is softmax(logits) - onehot(labels), over the number of labels for the mean. gradient_out receives it
+    and may be logits themselves. ValueError for a label that is no class, before anything is written.
 
     >>> loss, gradient = softmax_cross_entropy(np.zeros((1, 4), np.float32), np.array([2]))
     >>> round(loss, 4), gradient.tolist()
     (1.3863, [[0.25, 0.25, -0.75, 0.25]])
     """
     function = "softmax_cross_entropy"
-    array(function, "logits", logits)
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{function}: labels has dtype {labels.dtype}: must be an integer type")
-    if logits.ndim < 1 or labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"{function}: labels has shape {labels.shape}: must be that of logits {logits.shape} but the last"
-        )
-    classes = logits.shape[-1]
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        bad = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"{function}: labels holds {bad}: every label must be in [0, {classes})")
-    divisor = _divisor(function, reduction, labels.size)
-    log_probabilities = np.ascontiguousarray(ops.log_softmax(logits)).reshape(labels.size, classes)
-    rows, columns = np.arange(labels.size), labels.reshape(-1)
-    total = -np.sum(log_probabilities[rows, columns], dtype=np.float64)
-    gradient = np.exp(log_probabilities)
-    gradient[rows, columns] -= 1.0
-    if divisor > 1:
-        gradient *= np.float32(1.0 / divisor)
-    return _reduced(total, divisor), gradient.reshape(logits.shape)
+    mean = _divisor(function, reduction, 0) == 0
+    options = axis, weight, ignore_index, label_smoothing, mean, gradient_out
+    total, divisor, gradient = cross_entropy(function, logits, labels, *options)
+    return _reduced(total, divisor if mean else 1), gradient
 
 
-def mean_squared_error(prediction, targets, *, reduction="mean"):
+def mean_squared_error(prediction, targets, *, reduction="mean", gradient_out=None):
     """(prediction - targets)**2 over all elements of two float32 arrays of one shape.
 
-    The gradient is 2 (prediction - targets), over the number of elements for the mean.
+    The gradient is 2 (prediction - targets), over the number of elements for the mean; gradient_out receives it.
 
     >>> mean_squared_error(np.array([1, 3], np.float32), np.array([1, 1], np.float32))
     (2.0, array([0., 2.], dtype=float32))
@@ -88,16 +87,16 @@ def mean_squared_error(prediction, targets, *, reduction="mean"):
     function = "mean_squared_error"
     _pair(function, "prediction", prediction, targets)
     divisor = _divisor(function, reduction, prediction.size)
-    difference = prediction - targets
-    total = np.sum(np.square(difference, dtype=np.float64))
-    difference *= np.float32(2.0 / max(divisor, 1))
-    return _reduced(total, divisor), difference
+    scale = 1.0 / max(divisor, 1)
+    total, gradient = elementwise(function, "squared_error", "prediction", prediction, targets, scale, gradient_out)
+    return _reduced(total, divisor), gradient
 
 
-def binary_cross_entropy_with_logits(logits, targets, *, reduction="mean"):
+def binary_cross_entropy_with_logits(logits, targets, *, reduction="mean", gradient_out=None):
     """-(t log s + (1 - t) log(1 - s)), s = sigmoid(logits), t = targets in [0, 1], of one shape, float32.
 
-    Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which neither overflows nor cancels. Gradient (s - t) / n.
+    Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which neither overflows nor cancels. Gradient (s - t) / n, which
+    gradient_out receives.
 
     >>> loss, gradient = binary_cross_entropy_with_logits(np.zeros(2, np.float32), np.array([0, 1], np.float32))
     >>> round(loss, 4), gradient.tolist()
@@ -107,14 +106,9 @@ def binary_cross_entropy_with_logits(logits, targets, *, reduction="mean"):
     _pair(function, "logits", logits, targets)
     _check_unit(function, "targets", targets)
     divisor = _divisor(function, reduction, logits.size)
-    losses = np.abs(logits)
-    np.negative(losses, out=losses)
-    np.log1p(np.exp(losses, out=losses), out=losses)
-    losses += np.maximum(logits, 0.0)
-    losses -= logits * targets
-    gradient = ops.sigmoid(logits) - targets
-    gradient *= np.float32(1.0 / max(divisor, 1))
-    return _reduced(np.sum(losses, dtype=np.float64), divisor), gradient
+    scale = 1.0 / max(divisor, 1)
+    total, gradient = elementwise(function, "logistic", "logits", logits, targets, scale, gradient_out)
+    return _reduced(total, divisor), gradient
 
 
 def binary_cross_entropy(probabilities, targets, *, reduction="mean"):

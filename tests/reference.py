@@ -595,15 +595,20 @@ def recurrent_backward(kind, dy, dh, dc, x, h, c, weight_ih, weight_hh, bias_ih,
 # ------------------------------------------------------------------------------------------- losses and optimisers
 
 
-def softmax_cross_entropy(logits, labels):
-    """(mean of -log softmax(logits)[label], its gradient): logits (N, C), labels (N,)."""
-    logits = logits.astype(np.float64)
-    count = len(labels)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-    onehot = np.eye(logits.shape[1])[labels]
-    loss = -np.sum(onehot * (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))) / count
-    return loss, (probabilities - onehot) / count
+def softmax_cross_entropy(
+    logits, labels, *, axis=-1, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean"
+):
+    """(loss, gradient): the sum of -t log softmax(logits), t = (1 - s) w[label] onehot(label) + s / C w."""
+    logits = np.moveaxis(np.asarray(logits, np.float64), axis, -1)
+    classes, counts = logits.shape[-1], labels != ignore_index
+    weight = np.ones(classes) if weight is None else np.asarray(weight, np.float64)
+    onehot = (np.where(counts, labels, 0)[..., None] == np.arange(classes)) * weight
+    targets = ((1.0 - label_smoothing) * onehot + label_smoothing / classes * weight) * counts[..., None]
+    logarithms = log_softmax(logits)
+    divisor = weight[labels[counts]].sum() if reduction == "mean" else 1.0
+    loss = -np.sum(np.where(targets == 0.0, 0.0, targets * logarithms)) / divisor
+    gradient = (np.exp(logarithms) * targets.sum(axis=-1, keepdims=True) - targets) / divisor
+    return loss, np.moveaxis(np.where(counts[..., None], gradient, 0.0), -1, axis)
 
 
 def mean_squared_error(prediction, targets):

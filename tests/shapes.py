@@ -488,6 +488,30 @@ REAL_IMAGES = (
 )
 
 
+class Rows(NamedTuple):
+    """An array whose softmax is along an axis; channels_last: (N, C, H, W) in (N, H, W, C) memory."""
+
+    name: str
+    shape: tuple
+    axis: int = -1
+    channels_last: bool = False
+
+
+REAL_ROWS = (
+    Rows("rows_1000_batch_262", (262, 1000)),
+    Rows("rows_10_batch_32", (32, 10)),
+    Rows("rows_10_batch_26214", (26214, 10)),
+    Rows("rows_21_batch_128", (128, 21)),
+    Rows("rows_100_batch_2621", (2621, 100)),
+    Rows("rows_1000_batch_8", (8, 1000)),
+    Rows("rows_10000_batch_1000", (1000, 10000)),
+    Rows("rows_50000_batch_64", (64, 50000)),
+    Rows("segmentation_nchw", (1, 21, 256, 256), 1),
+    Rows("segmentation_nhwc", (1, 21, 256, 256), 1, True),
+    Rows("middle_axis", (8, 100, 256), 1),
+)
+
+
 class Recurrent(NamedTuple):
     """A recurrent layer of one direction over x (steps, batch, inputs)."""
 

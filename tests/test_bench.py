@@ -53,6 +53,8 @@ def test_results_of_a_task_have_the_allowed_error_of_float32(op):
             continue
         if task.op == "maps" and task.size.multiply_adds > 1e6:
             continue
+        if isinstance(task.size, tasks.shapes.Rows) and np.prod(task.size.shape) > 1e6:
+            continue
         if task.op == "recurrent" and task.size.steps * task.size.batch > 64 or task.op in ("gemm", "pool2d"):
             continue
         operands = task.operands()

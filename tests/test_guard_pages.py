@@ -118,19 +118,48 @@ def elementwise_calls(rng):
 
             yield f"{name} {size}", forward, [x], [(size,)]
             yield f"{name} {size} backward", backward, [dy, x], [(size,)]
-    for columns in SIZES:
+
+
+def softmax_calls(rng):
+    shapes = [(3, columns) for columns in (*SIZES, 129, 1000)]
+    shapes += [(2, columns, inner) for columns in (1, 2, 5, 21, 130) for inner in SIZES]
+    shapes += [
+        (5, 20, 1030),
+        (2, 4100, 3),
+        (33, 130_001),
+        (70_000, 61),
+        (3, 45, 33_001),
+    ]  # the last three beyond caches
+    for shape in shapes:
         for log in (False, True):
-            x, dy = 4 * reals(rng, (3, columns)), reals(rng, (3, columns))
+            x, dy = 4 * reals(rng, shape), reals(rng, shape)
             y = np.exp(x - x.max(axis=1, keepdims=True))
 
             def forward(x, y, context, log=log):
-                _native.softmax_forward(x, y, log, context)
+                assert _native.softmax_forward(x, y, 1, log, context)
 
             def backward(dy, y, dx, context, log=log):
-                _native.softmax_backward(dy, y, dx, log, context)
+                assert _native.softmax_backward(dy, y, dx, 1, log, context)
 
-            yield f"softmax {columns} {log}", forward, [x], [(3, columns)]
-            yield f"softmax {columns} {log} backward", backward, [dy, y], [(3, columns)]
+            yield f"softmax {shape} {log}", forward, [x], [shape]
+            yield f"softmax {shape} {log} backward", backward, [dy, y], [shape]
+
+
+def cross_entropy_calls(rng):
+    shapes = [(19, columns) for columns in (*SIZES, 129, 1000)]
+    shapes += [(2, columns, inner) for columns in (1, 2, 5, 21, 130) for inner in SIZES]
+    shapes += [(33, 130_001), (70_000, 61), (3, 45, 33_001)]
+    for shape in shapes:
+        labels = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+        labels.flat[-1] = -100
+        for smoothing in (0.0, 0.25):
+            x, weight = 4 * reals(rng, shape), np.abs(reals(rng, (shape[1],)))
+
+            def call(x, labels, weight, gradient, context, smoothing=smoothing):
+                loss, divisor = _native.cross_entropy(x, labels, weight, gradient, 1, smoothing, True, -100, context)
+                assert np.isfinite(loss) and divisor is not None
+
+            yield f"cross_entropy {shape} {smoothing}", call, [x, labels, weight], [shape]
 
 
 def broadcast_calls(rng):
@@ -259,6 +288,8 @@ CALLS = {
     "pool2d": pool2d_calls,
     "elementwise": elementwise_calls,
     "broadcast": broadcast_calls,
+    "softmax": softmax_calls,
+    "cross_entropy": cross_entropy_calls,
     "batch_norm": batch_norm_calls,
     "rnn": rnn_calls,
     "pad": pad_calls,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import reference
+from checks import read_only
 
-from fastconv import losses
+from fastconv import losses, runtime
 from fastconv.testing import check_vjp
 
 
@@ -38,6 +39,132 @@ def test_softmax_cross_entropy_of_sequences(rng):
     expected = reference.softmax_cross_entropy(logits.reshape(12, 6), labels.reshape(12))
     assert gradient.shape == logits.shape
     close((loss, gradient.reshape(12, 6)), expected)
+
+
+OPTIONS = (
+    {},
+    {"reduction": "sum"},
+    {"ignore_index": 1},
+    {"label_smoothing": 0.3},
+    {"weight": True},
+    {"weight": True, "label_smoothing": 0.2, "ignore_index": 0},
+    {"label_smoothing": 1.0, "reduction": "sum"},
+)
+
+
+def options_of(options, classes, rng):
+    return options | ({"weight": rng.uniform(0.2, 2, classes).astype(np.float32)} if "weight" in options else {})
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(37, 2), (19, 5), (33, 21), (18, 25), (17, 128), (9, 129), (3, 1500), (2, 70_001)])
+def test_options_of_cross_entropy(shape, options, isa, rng):
+    """Rows taken a vector at a time, with labels compared and fetched, and rows by themselves."""
+    logits = (4 * rng.standard_normal(shape)).astype(np.float32)
+    labels, options = rng.integers(0, shape[1], shape[0]), options_of(options, shape[1], rng)
+    labels[0] = 1  # that one at least is ignored, and one is not
+    labels[1] = 0
+    result = losses.softmax_cross_entropy(logits, labels, **options)
+    close(result, reference.softmax_cross_entropy(logits, labels, **options))
+    assert not result[1][labels == options.get("ignore_index")].any()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 21, 9, 31), (2, 40, 5, 7), (3, 7, 50)])
+def test_cross_entropy_along_an_axis(shape, options, isa, rng):
+    channels_first = (4 * rng.standard_normal(shape)).astype(np.float32)
+    channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(channels_first, 1, -1)), -1, 1)
+    for axis in range(-1, len(shape) - 1):
+        classes = shape[axis]
+        rest = np.delete(np.array(shape), axis % len(shape))
+        labels, given = rng.integers(0, classes, rest), options_of(options, classes, rng)
+        labels.flat[:2] = 1, 0
+        expected = reference.softmax_cross_entropy(channels_first, labels, axis=axis, **given)
+        for logits in (channels_first, channels_last):
+            loss, gradient = losses.softmax_cross_entropy(logits, labels, axis=axis, **given)
+            close((loss, gradient), expected)
+            assert gradient.strides == logits.strides
+            place = logits.copy(order="K")
+            again, same = losses.softmax_cross_entropy(place, labels, axis=axis, gradient_out=place, **given)
+            assert same is place and again == loss and np.array_equal(place, gradient)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_cross_entropy_agrees_with_torch(options, rng):
+    torch = pytest.importorskip("torch")
+    for shape in ((12, 7), (2, 5, 6, 3), (2, 200, 9)):
+        logits, labels = (
+            rng.standard_normal(shape).astype(np.float32),
+            rng.integers(0, shape[1], (shape[0], *shape[2:])),
+        )
+        given = options_of(options, shape[1], rng)
+        tensor = torch.from_numpy(logits.copy()).requires_grad_()
+        theirs = {key: torch.from_numpy(value) if key == "weight" else value for key, value in given.items()}
+        expected = torch.nn.functional.cross_entropy(tensor, torch.from_numpy(labels), **theirs)
+        expected.backward()
+        loss, gradient = losses.softmax_cross_entropy(logits, labels, axis=1, **given)
+        assert loss == pytest.approx(expected.item(), rel=2e-6)
+        np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-5, atol=1e-6 * np.abs(gradient).max())
+
+
+def test_gradient_of_cross_entropy_is_the_derivative(rng):
+    labels, weight = rng.integers(0, 9, 6), rng.uniform(0.5, 2, 9).astype(np.float32)
+    options = {"weight": weight, "label_smoothing": 0.1, "ignore_index": None}
+    logits, v = rng.standard_normal((2, 6, 9))
+    step = 1e-5
+    ahead, behind = (
+        reference.softmax_cross_entropy(logits + s * v, labels, weight=weight, label_smoothing=0.1)[0]
+        for s in (step, -step)
+    )
+    _, gradient = losses.softmax_cross_entropy(logits.astype(np.float32), labels, **options)
+    assert abs((gradient * v).sum() - (ahead - behind) / (2 * step)) <= 1e-6
+
+
+@pytest.mark.parametrize("shape", [(900, 10), (700, 60), (90, 1000), (3, 21, 40, 40)])
+def test_threads_change_neither_loss_nor_gradient(shape, isa, rng):
+    logits = rng.standard_normal(shape).astype(np.float32)
+    labels = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    results = []
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            results.append(losses.softmax_cross_entropy(logits, labels, axis=1))
+    for loss, gradient in results[1:]:
+        assert loss == results[0][0] and np.array_equal(gradient, results[0][1])
+
+
+def test_where_the_gradient_goes(rng):
+    logits, labels = rng.standard_normal((6, 7)).astype(np.float32), rng.integers(0, 7, 6)
+    loss, gradient = losses.softmax_cross_entropy(logits, labels)
+    out = np.empty_like(logits)
+    assert losses.softmax_cross_entropy(logits, labels, gradient_out=out)[1] is out and np.array_equal(out, gradient)
+    turned = np.empty((7, 6), np.float32)
+    assert losses.softmax_cross_entropy(logits, labels, gradient_out=turned.T)[0] == loss
+    assert np.array_equal(turned.T, gradient)
+    memory = np.zeros((8, 7), np.float32)
+    memory[1:7] = logits
+    losses.softmax_cross_entropy(memory[1:7], labels, gradient_out=memory[:6])
+    assert np.array_equal(memory[:6], gradient)
+    before = memory.copy()
+    for bad, message in ((out[:5], r"gradient_out has shape \(5, 7\)"), (read_only(out), "gradient_out is read-only")):
+        with pytest.raises(ValueError, match=message):
+            losses.softmax_cross_entropy(logits, labels, gradient_out=bad)
+    with pytest.raises(ValueError, match="labels holds 7"):
+        losses.softmax_cross_entropy(memory[1:7], np.full(6, 7), gradient_out=memory[1:7])
+    assert np.array_equal(memory, before)
+
+
+def test_ignored_rows(rng):
+    logits = rng.standard_normal((4, 3)).astype(np.float32)
+    logits[1] = np.nan
+    loss, gradient = losses.softmax_cross_entropy(logits, np.array([0, -100, 2, 1]))
+    kept = [0, 2, 3]
+    close((loss, gradient[kept]), reference.softmax_cross_entropy(logits[kept], np.array([0, 2, 1])))
+    assert not gradient[1].any()
+    loss, gradient = losses.softmax_cross_entropy(logits, np.full(4, -100))
+    assert np.isnan(loss) and not gradient.any()
+    assert losses.softmax_cross_entropy(logits, np.full(4, -100), reduction="sum")[0] == 0
+    with pytest.raises(ValueError, match="labels holds -100"):
+        losses.softmax_cross_entropy(logits, np.full(4, -100), ignore_index=None)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +233,22 @@ def test_bad_arguments():
         (lambda: losses.softmax_cross_entropy(logits, np.array([0])), ValueError, r"labels has shape \(1,\)"),
         (lambda: losses.softmax_cross_entropy(logits.astype(float), labels), TypeError, "logits has dtype float64"),
         (lambda: losses.softmax_cross_entropy(logits, labels, reduction="max"), ValueError, "reduction='max'"),
+        (
+            lambda: losses.softmax_cross_entropy(logits, labels.astype(np.uint64) - 1),
+            ValueError,
+            "labels holds 18446744",
+        ),
+        (lambda: losses.softmax_cross_entropy(logits, labels, axis=2), ValueError, r"axis=2: must be in \[-2, 2\)"),
+        (lambda: losses.softmax_cross_entropy(np.zeros((), np.float32), labels), ValueError, r"logits has shape \(\)"),
+        (
+            lambda: losses.softmax_cross_entropy(logits, labels, weight=good[0, :2]),
+            ValueError,
+            r"weight has shape \(2,\)",
+        ),
+        (lambda: losses.softmax_cross_entropy(logits, labels, weight=[1, 1, 1]), TypeError, "weight is list"),
+        (lambda: losses.softmax_cross_entropy(logits, labels, label_smoothing=1.5), ValueError, "label_smoothing=1.5"),
+        (lambda: losses.softmax_cross_entropy(logits, labels, label_smoothing="a"), TypeError, "label_smoothing='a'"),
+        (lambda: losses.softmax_cross_entropy(logits, labels, ignore_index=0.5), TypeError, "ignore_index=0.5"),
         (lambda: losses.mean_squared_error(good, good[:1]), ValueError, r"targets has shape \(1, 3\)"),
         (lambda: losses.mean_squared_error(good, labels), TypeError, "targets has dtype int64"),
         (lambda: losses.binary_cross_entropy(good + 2, good), ValueError, r"probabilities holds 2.0 to 2.0"),

@@ -7,7 +7,7 @@ import reference
 from fastconv import ops, runtime
 
 EPS = 2.0**-23
-COLUMNS = (1, 2, 3, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 65, 100, 1000, 1025, 3001)
+COLUMNS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 24, 25, 31, 32, 33, 63, 65, 100, 127, 128, 129, 1000, 1025, 3001)
 
 
 def max_error(y, exact):
@@ -113,15 +113,15 @@ def test_agrees_with_torch(rng, name, shape):
         np.testing.assert_allclose(dx, tensor.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(50, 10), (3, 5000)])
+@pytest.mark.parametrize("shape", [(50, 10), (3, 5000), (1, 90, 70)])
 def test_threads_change_nothing(isa, rng, shape):
-    x = rng.standard_normal((40 * shape[0], shape[1])).astype(np.float32)
+    x = rng.standard_normal((40 * shape[0], *shape[1:])).astype(np.float32)
     dy = rng.standard_normal(x.shape).astype(np.float32)
     results = []
     for threads in (1, 2, 3):
         with runtime.options(num_threads=threads):
-            y, log_y = ops.softmax(x), ops.log_softmax(x)
-            results.append((y, log_y, ops.softmax_backward(dy, y), ops.log_softmax_backward(dy, log_y)))
+            y, log_y = ops.softmax(x, 1), ops.log_softmax(x, 1)
+            results.append((y, log_y, ops.softmax_backward(dy, y, 1), ops.log_softmax_backward(dy, log_y, 1)))
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(other, results[0], strict=True))
     assert np.ptp(results[0][2]) > 0
@@ -179,6 +179,87 @@ def test_out_may_be_an_input_or_overlap_it(rng, axis):
     assert np.array_equal(turned.T, y)
 
 
+INNER = (2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 300, 1100)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("columns", [1, 2, 3, 21, 40, 4100])
+def test_axis_that_is_not_the_last(isa, rng, name, columns):
+    """Neighbours side by side: in scratch that fits L1, in more, and (4100 columns) where they lie."""
+    function, gradient = getattr(ops, name), getattr(ops, f"{name}_backward")
+    for inner in INNER if columns < 100 else INNER[:9]:
+        x = np.clip(4 * rng.standard_normal((2, columns, inner)), -16, 16).astype(np.float32)
+        dy = rng.standard_normal(x.shape).astype(np.float32)
+        y, exact = function(x, 1), getattr(reference, name)(x, 1)
+        if name == "softmax":
+            assert max_error(y, exact) <= 10 * EPS
+            assert np.abs(y.sum(axis=1, dtype=np.float64) - 1).max() <= max(4, columns**0.5) * EPS
+        else:
+            np.testing.assert_allclose(y, exact, rtol=4 * EPS, atol=4 * EPS)
+        place = x.copy()
+        assert function(place, 1, out=place) is place and np.array_equal(place, y)
+        share = y if name == "softmax" else np.exp(y)
+        scale = (np.abs(dy) * (y if name == "softmax" else 1)).sum(axis=1, keepdims=True) + np.abs(dy)
+        bound = 10 * EPS * scale * (share if name == "softmax" else np.maximum(share, np.abs(dy) / scale))
+        dx = gradient(dy, y, 1)
+        assert (np.abs(dx - getattr(reference, f"{name}_backward")(dy, y, 1)) <= bound + 1e-30).all()
+        for target in (dy.copy(), y.copy()):
+            operands = (target, y) if np.array_equal(target, dy) else (dy, target)
+            assert np.array_equal(gradient(*operands, 1, out=target), dx)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_stays_with_its_neighbours(isa, rng, value):
+    x = rng.standard_normal((2, 6, 37)).astype(np.float32)
+    clean = ops.softmax(x, 1), ops.log_softmax(x, 1)
+    x[1, 4, 20] = value
+    for y, exact in zip((ops.softmax(x, 1), ops.log_softmax(x, 1)), clean, strict=True):
+        assert np.isnan(y[1, :, 20]).all()
+        y[1, :, 20] = exact[1, :, 20]
+        assert np.array_equal(y, exact)
+
+
+@pytest.mark.parametrize("payload", [1, 0x1FF, 0x3FFFFF])
+def test_any_nan_is_one(isa, payload):
+    """Its low bits meet the exponents of others."""
+    x = np.zeros((2, 300), np.float32)
+    x[1, 7] = np.array([0x7FC00000 | payload, 0xFFC00000 | payload], np.uint32).view(np.float32)[payload & 1]
+    for view, axis in ((x, 1), (x[:, :20], 1), (x.T, 0)):
+        for y in (ops.softmax(view.copy(), axis), ops.log_softmax(view.copy(), axis)):
+            bad = y[1] if axis else y[:, 1]
+            good = y[0] if axis else y[:, 0]
+            assert np.isnan(bad).all() and not np.isnan(good).any()
+        dx = ops.log_softmax_backward(np.ones_like(view), view.copy(), axis)
+        assert np.isnan(dx).sum() == 1
+
+
+def test_masked_columns_have_no_gradient(isa, rng):
+    for columns in (9, 40, 300):
+        y = np.full((3, columns), -np.inf, np.float32)
+        y[:, :2] = np.log(0.5)
+        dy = np.zeros_like(y)
+        dy[:, 0] = 1e10
+        dx = ops.log_softmax_backward(dy, y)
+        assert (dx[:, 2:] == 0).all() and np.allclose(dx[:, :2], [5e9, -5e9])
+
+
+@pytest.mark.parametrize("shape", [(35, 130_001), (66_000, 65), (3, 40, 35_001)])
+def test_results_that_go_past_the_caches(isa, rng, shape):
+    """Beyond 32 MB, but not in place: the same bits."""
+    axis = len(shape) - 2 if len(shape) == 3 else 1
+    x = rng.standard_normal(shape, np.float32)
+    assert 2 * x.nbytes > 32 * 2**20
+    few = x[:, :, :64] if axis == 1 and len(shape) == 3 else x[:3]
+    for name in ("softmax", "log_softmax"):
+        y = getattr(ops, name)(x, axis)
+        place = x.copy()
+        assert np.array_equal(getattr(ops, name)(place, axis, out=place), y)
+        near = y[:, :, :64] if few.shape[0] == len(x) and len(shape) == 3 else y[:3]
+        np.testing.assert_allclose(near, getattr(reference, name)(few, axis), rtol=1e-5, atol=1e-6)
+        dx = getattr(ops, f"{name}_backward")(x, y, axis)
+        assert np.array_equal(getattr(ops, f"{name}_backward")(x, y, axis, out=y), dx)
+
+
 def test_stays_inside_its_operands(isa, rng):
     for columns in COLUMNS:
         x = rng.standard_normal((3, columns)).astype(np.float32)
@@ -188,6 +269,13 @@ def test_stays_inside_its_operands(isa, rng):
             assert np.array_equal(function(x, out=out), function(x))
         for function in (ops.softmax_backward, ops.log_softmax_backward):
             assert np.array_equal(function(x, x, out=out), function(x, x))
+        for inner in (3, 16, 21):
+            x = rng.standard_normal((1, columns, inner)).astype(np.float32)
+            padded = np.full(columns * inner + 40, 7, np.float32)
+            out = padded[20:-20].reshape(x.shape)
+            assert np.array_equal(ops.softmax(x, 1, out=out), ops.softmax(x, 1))
+            assert np.array_equal(ops.log_softmax_backward(x, x, 1, out=out), ops.log_softmax_backward(x, x, 1))
+            assert (padded[:20] == 7).all() and (padded[-20:] == 7).all()
         assert (guarded[:20] == 7).all() and (guarded[-20:] == 7).all()
 
 

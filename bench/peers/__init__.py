@@ -18,6 +18,8 @@ MODES = {
         ("gemm", None): ("blas",),
         ("activation", None): ("ufuncs",),
         ("elementwise", None): ("ufuncs",),
+        ("softmax", None): ("ufuncs",),
+        ("cross_entropy", None): ("ufuncs",),
     },
     "torch": {
         ("conv2d", "forward"): (*IMAGES, "prepacked"),
@@ -27,6 +29,8 @@ MODES = {
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
         ("elementwise", None): IMAGES,
+        ("softmax", None): IMAGES,
+        ("cross_entropy", None): IMAGES,
         ("recurrent", None): ("layer",),
         ("call", None): ("functional",),
     },
@@ -38,6 +42,8 @@ MODES = {
         ("pool2d", "avg"): ("session",),
         ("activation", None): ("session",),
         ("elementwise", None): ("session",),
+        ("softmax", "softmax"): ("session",),
+        ("softmax", "log_softmax"): ("session",),
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
@@ -46,8 +52,14 @@ MODES = {
         ("gemm", None): ("model",),
         ("elementwise", None): ("nchw", "nhwc"),
         **{("activation", name): ("model",) for name in ("relu", "sigmoid", "tanh", "gelu", "silu", "exp")},
+        ("softmax", "softmax"): ("model",),
+        ("softmax", "log_softmax"): ("model",),
     },
-    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
+    "ncnn": {
+        ("conv2d", "forward"): ("net", "without_f6x6"),
+        ("maps", "forward"): ("net",),
+        ("softmax", "softmax"): ("net",),
+    },
 }
 LIBRARIES = ("fastconv", *MODES)
 

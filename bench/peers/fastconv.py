@@ -6,8 +6,8 @@ import numpy as np
 
 import fastconv
 from bench.peers import Unsupported
-from fastconv import ops, runtime
-from fastconv.ops._arrays import empty_images
+from fastconv import losses, ops, runtime
+from fastconv.ops._arrays import empty_images, empty_like
 
 VERSION = fastconv.__version__
 BEST_ISA = runtime.isa()
@@ -65,6 +65,21 @@ def pool2d(size, pass_, operands):
         return lambda: ops.avg_pool2d_backward(dy, x.shape, size.kernel, **geometry)
     _, indices = ops.max_pool2d(x, size.kernel, **geometry, return_indices=True)
     return lambda: ops.max_pool2d_backward(dy, indices, x.shape, size.kernel, **geometry)
+
+
+def softmax(size, pass_, operands):
+    function, values = getattr(ops, pass_), [empty_like(value) for value in operands.values()]
+    for place, value in zip(values, operands.values(), strict=True):
+        place[...] = value
+    out = empty_like(values[0])
+    return lambda: function(*values, size.axis, out=out)
+
+
+def cross_entropy(size, pass_, operands):
+    logits, labels = empty_like(operands["logits"]), operands["labels"]
+    logits[...] = operands["logits"]
+    out = empty_like(logits)
+    return lambda: losses.softmax_cross_entropy(logits, labels, axis=size.axis, gradient_out=out)[1]
 
 
 def recurrent(size, pass_, operands):
@@ -135,4 +150,5 @@ def prepare(task, mode, options, operands):
         a, b = map(as_an_op_leaves_it, operands.values())
         function, out = ops.mul if task.pass_ in ("mul", "gate") else ops.add, as_an_op_leaves_it(operands["a"])
         return lambda: function(a, b, out=out), np.asarray
-    return {"pool2d": pool2d, "recurrent": recurrent}[task.op](task.size, task.pass_, operands), np.asarray
+    functions = {"pool2d": pool2d, "softmax": softmax, "cross_entropy": cross_entropy, "recurrent": recurrent}
+    return functions[task.op](task.size, task.pass_, operands), np.asarray

@@ -36,15 +36,40 @@ def layer_line(size):
     return f"{kind} layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in sorted(values.items()))
 
 
-def loaded(size, weight, threads, mode):
+def float32_net(threads):
     net = ncnn.Net()
     for name in dir(net.opt):  # half precision in any form
         if name.startswith(("use_fp16", "use_bf16")):
             setattr(net.opt, name, False)
+    net.opt.num_threads = threads
+    return net
+
+
+def softmax(size, threads, x):
+    """Rows as a matrix."""
+    if x.ndim != 2:
+        raise Unsupported("rows alone")
+    net = float32_net(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = Path(folder, "layer.param")
+        parameters.write_text("7767517\n2 2\nInput x 0 1 x\nSoftmax layer 1 1 x y 0=1 1=1\n")
+        if net.load_param(str(parameters)):
+            raise Unsupported("the net does not load")
+    given = ncnn.Mat(np.ascontiguousarray(x)).clone()
+
+    def call():
+        extractor = net.create_extractor()
+        extractor.input("x", given)
+        return extractor.extract("y")[1]
+
+    return call, np.array
+
+
+def loaded(size, weight, threads, mode):
+    net = float32_net(threads)
     if size.transposed:
         weight = weight.swapaxes(0, 1)  # ncnn's are (K, C, *kernel)
     net.opt.use_winograd63_convolution = mode == "net"
-    net.opt.num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
         parameters, model = Path(folder, "layer.param"), Path(folder, "layer.bin")
         parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{layer_line(size)}\n")
@@ -67,6 +92,8 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
+    if task.op == "softmax":
+        return softmax(task.size, options["threads"], operands["x"])
     if task.op not in ("conv2d", "maps") or task.pass_ != "forward":
         raise Unsupported("inference of layers alone")
     net = loaded(task.size, operands["weight"], options["threads"], mode)

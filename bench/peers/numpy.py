@@ -81,6 +81,40 @@ def activation_backward(name, dy, saved):
     raise Unsupported(f"NumPy has no function for {name}")
 
 
+def softmax(size, pass_, operands):
+    axis = size.axis
+    if pass_ == "softmax_backward":
+        dy, y = operands["dy"], operands["y"]
+        return lambda: y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+    if pass_ == "log_softmax_backward":
+        dy, y = operands["dy"], operands["y"]
+        return lambda: dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
+    x = operands["x"]
+
+    def forward():
+        shifted = x - x.max(axis=axis, keepdims=True)
+        e = np.exp(shifted)
+        total = e.sum(axis=axis, keepdims=True)
+        return e / total if pass_ == "softmax" else shifted - np.log(total)
+
+    return forward
+
+
+def cross_entropy(size, operands):
+    logits, labels = operands["logits"], np.expand_dims(operands["labels"], size.axis)
+
+    def training():
+        y = np.exp(logits - logits.max(axis=size.axis, keepdims=True))
+        y /= y.sum(axis=size.axis, keepdims=True)
+        at = np.take_along_axis(y, labels, size.axis)
+        np.log(at).mean()
+        np.put_along_axis(y, labels, at - 1, size.axis)
+        y *= np.float32(1 / labels.size)
+        return y
+
+    return training
+
+
 def configure(options):
     """Nothing: its threads are set in the environment, before it is loaded."""
 
@@ -96,4 +130,8 @@ def prepare(task, mode, options, operands):
         return activation(task.pass_, operands), np.asarray
     if task.op == "elementwise":
         return elementwise(task.pass_, operands), np.asarray
+    if task.op == "softmax":
+        return softmax(task.size, task.pass_, operands), np.asarray
+    if task.op == "cross_entropy":
+        return cross_entropy(task.size, operands), np.asarray
     raise Unsupported(f"no {task.op}")

@@ -128,4 +128,8 @@ def prepare(task, mode, options, operands):
         node = helper.make_node("Mul" if task.pass_ in ("mul", "gate") else "Add", ["a", "b"], ["y"])
         serialized = model(node, {name: value.shape for name, value in operands.items()}, size.shape, {})
         return bound(serialized, operands, size.shape, options["threads"])
+    if task.op == "softmax":
+        kind = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[task.pass_]
+        serialized = model(helper.make_node(kind, ["x"], ["y"], axis=size.axis), {"x": size.shape}, size.shape, {})
+        return bound(serialized, operands, size.shape, options["threads"])
     return recurrent(size, operands, options["threads"])

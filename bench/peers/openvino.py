@@ -96,6 +96,11 @@ def prepare(task, mode, options, operands):
         x = opset13.parameter(value.shape, np.float32)
         function = getattr(opset13, {"silu": "swish"}.get(task.pass_, task.pass_))
         y = function(x, "erf") if task.pass_ == "gelu" else function(x)
+    elif task.op == "softmax":
+        x = opset13.parameter(size.shape, np.float32)
+        node = opset13.softmax if task.pass_ == "softmax" else opset13.log_softmax
+        y = node(x, size.axis % len(size.shape) if task.pass_ == "softmax" else size.axis)
+        value, back = operands["x"], tuple(range(len(size.shape)))
     else:
         raise Unsupported(f"no {task.op}")
     call = runner(compiled(y, [x], options["threads"]), value)

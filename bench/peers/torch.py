@@ -96,6 +96,47 @@ def activation(name, operands):
     return lambda: function(*arrays)
 
 
+def in_mode(size, mode, operands):
+    if mode == "channels_last" and len(size.shape) not in CHANNELS_LAST:
+        raise Unsupported("images alone have channels-last memory")
+    return [tensor(value, mode if value.ndim == len(size.shape) else "nchw") for value in operands.values()]
+
+
+def softmax(size, pass_, mode, operands):
+    """By the ops behind torch.softmax and its gradient, into memory that is there already.
+
+    But for channels-last images, of which out= is written in another order."""
+    values, place = in_mode(size, mode, operands), f"_{pass_}"
+    if mode == "channels_last":
+        backward = pass_.endswith("backward")
+        function = getattr(torch.ops.aten, f"{place}_data" if backward else place)
+        more = [size.axis, torch.float32 if backward else False]
+        return lambda: function(*values, *more)
+    out = torch.empty_like(values[0])
+    if pass_.endswith("backward"):
+        function = getattr(torch.ops.aten, f"{place}_data").out
+        named = {"out" if pass_.startswith("log") else "grad_input": out}
+        return lambda: function(*values, size.axis, torch.float32, **named)
+    function = getattr(torch.ops.aten, place).out
+    return lambda: function(values[0], size.axis, False, out=out)
+
+
+def cross_entropy(size, mode, operands):
+    """Classes on the second axis, as torch has them."""
+    if size.axis not in (1, len(size.shape) - 1, -1) or (size.axis == -1 and len(size.shape) != 2):
+        raise Unsupported("classes on the second axis alone")
+    logits, labels = in_mode(size, mode, operands)
+    logits.requires_grad_(True)
+
+    def training():
+        logits.grad = None
+        with torch.enable_grad():
+            functional.cross_entropy(logits, labels).backward()
+        return logits.grad
+
+    return training
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -139,6 +180,10 @@ def prepare(task, mode, options, operands):
         call = lambda: function(a, b, out=out)
     elif task.op == "call":
         call = tiny(task.pass_, [torch.from_numpy(operand) for operand in operands.values()])
+    elif task.op == "softmax":
+        call = softmax(task.size, task.pass_, mode, operands)
+    elif task.op == "cross_entropy":
+        call = cross_entropy(task.size, mode, operands)
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()

@@ -194,6 +194,26 @@ typedef struct fc_winograd_weight {
     int64_t u_step;
 } fc_winograd_weight;
 
+/* Softmax over `columns` elements that lie `step` apart. */
+/* Rows of at most so many contiguous columns are taken a vector of rows at a time, forward and backward. */
+enum { FC_SOFTMAX_SHORT = 128, FC_GRADIENT_SHORT = 24 };
+typedef struct fc_softmax {
+    bool log, stream;        /* stream: y goes past the caches; not short rows */
+    int64_t columns, step;
+    int64_t width;           /* the most neighbours in one call of a strided kernel, whole vectors */
+    float *scratch;          /* [columns] to stream; strided: [columns][width], two of them backward, or NULL */
+} fc_softmax;
+
+/* Softmax cross-entropy of logits whose `classes` lie `step` apart; see cross_entropy_row.inc. */
+typedef struct fc_cross_entropy {
+    int64_t classes, step, width; /* as in fc_softmax */
+    bool stream;
+    float *scratch; /* [classes] to stream; strided: [classes][width] */
+    const float *weight; /* [classes], or NULL for ones where smoothing is 0 */
+    float weight_sum, smoothing, scale;
+    int64_t ignore_index; /* the label of rows that count for nothing */
+} fc_cross_entropy;
+
 struct fc_kernels {
     const char *isa;
     int lanes;

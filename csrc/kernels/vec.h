@@ -42,6 +42,8 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm512_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); } /* of a or b */
+FC_INLINE bool v_any(vmask m) { return m != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
@@ -73,6 +75,8 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)_mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+FC_INLINE bool v_any(vmask m) { return _mm256_movemask_ps((__m256)m) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)_mm256_cmpeq_epi32((__m256i)a, (__m256i)b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
@@ -106,6 +110,8 @@ FC_INLINE vint vi_splat(int32_t s) { return (vint){s, s, s, s}; }
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)(a > b); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)(a >= b); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)(a != a); }
+FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)(a != a) | (vmask)(b != b); }
+FC_INLINE bool v_any(vmask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)(a == b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }

@@ -32,12 +32,12 @@ FC_INLINE void v_expm1_series(const int count, const vfloat r[], vfloat p[]) {
     FC_EACH p[i] = v_fma(p[i], r[i], v_splat(0x1.fffffep-2f));
 }
 
-/* exp in two steps after the reduction, whose sum is n + FC_SUM: v_exp_series makes of r a number in [0.7, 2), which
+/* exp in two steps after the reduction, whose sum is n + FC_EXP_SUM: v_exp_series makes of r a number in [0.7, 2), which
  * v_scale multiplies by a power of two, rounding once. */
 #if FC_LANES == 16 && defined(__x86_64__)
 /* A register holds 2^(j / 16) and picks by the four low bits of the sum. With n in sixteenths |r| <= ln2 / 32, where
  * two coefficients will do (fit within 1.7e-9): 7 multiplications instead of 9, exp in 4.5 cycles instead of 5.3. */
-#define FC_SUM 0x1.8p19f
+#define FC_EXP_SUM 0x1.8p19f
 FC_INLINE void v_exp_series(const int count, vfloat r[], const vfloat sum[]) {
     const vfloat powers = {
         0x1.000000p+0f, 0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f,
@@ -54,11 +54,11 @@ FC_INLINE void v_exp_series(const int count, vfloat r[], const vfloat sum[]) {
 
 /* The instruction takes the integer below n. */
 FC_INLINE void v_scale(const int count, vfloat x[], const vfloat sum[]) {
-    FC_EACH x[i] = (vfloat)_mm512_scalef_ps((__m512)x[i], (__m512)(sum[i] - v_splat(FC_SUM)));
+    FC_EACH x[i] = (vfloat)_mm512_scalef_ps((__m512)x[i], (__m512)(sum[i] - v_splat(FC_EXP_SUM)));
 }
 #else
 /* The low bits of the sum are n + 254, whose halves have the bias of an exponent: n in [-252, 254]. */
-#define FC_SUM (0x1.8p23f + 254)
+#define FC_EXP_SUM (0x1.8p23f + 254)
 FC_INLINE void v_exp_series(const int count, vfloat r[], const vfloat sum[]) {
     vfloat p[FC_GROUP];
     (void)sum;
@@ -87,7 +87,7 @@ FC_INLINE void v_scale(const int count, vfloat x[], const vfloat sum[]) {
 /* exp for x in [-170, 89] or NaN. */
 FC_INLINE void v_exp_clamped(const int count, vfloat x[]) {
     vfloat sum[FC_GROUP];
-    v_reduce_ln2(count, x, FC_SUM, sum);
+    v_reduce_ln2(count, x, FC_EXP_SUM, sum);
     v_exp_series(count, x, sum);
     v_scale(count, x, sum);
 }
@@ -113,7 +113,7 @@ FC_INLINE void v_exp_quotient(const int count, vfloat x[], vfloat below[]) {
     FC_EACH below[i] = v_splat(1.0f);
 #else
     vfloat sum[FC_GROUP], low[FC_GROUP];
-    v_reduce_ln2(count, x, FC_SUM, sum);
+    v_reduce_ln2(count, x, FC_EXP_SUM, sum);
     v_exp_series(count, x, sum);
     v_halve_power(count, sum, low, below);
     FC_EACH x[i] = x[i] * low[i];
@@ -137,8 +137,8 @@ FC_INLINE v_origin v_origin_of(vfloat max) {
 FC_INLINE void v_exp_from_each(const int count, v_origin origin, vfloat x[]) {
     vfloat sum[FC_GROUP], n[FC_GROUP];
     FC_EACH sum[i] = v_max(v_splat(-104.0f), x[i] - origin.max);
-    FC_EACH sum[i] = v_fma(sum[i], v_splat(1.44269504f), v_splat(FC_SUM));
-    FC_EACH n[i] = sum[i] - v_splat(FC_SUM);
+    FC_EACH sum[i] = v_fma(sum[i], v_splat(1.44269504f), v_splat(FC_EXP_SUM));
+    FC_EACH n[i] = sum[i] - v_splat(FC_EXP_SUM);
     FC_EACH x[i] = v_fma(n[i] + origin.n, v_splat(-0.693359375f), x[i]) - origin.r;
     FC_EACH x[i] = v_fma(n[i], v_splat(2.12194440e-4f), x[i]);
     FC_EACH x[i] = v_max(v_splat(-0.36f), v_min(v_splat(0.36f), x[i]));

@@ -20,6 +20,7 @@ from fastconv.ops import (
     products,
     rectifiers,
     recurrent,
+    softmaxes,
     transposed,
 )
 from fastconv.ops.activations import *
@@ -35,6 +36,7 @@ from fastconv.ops.pooling import *
 from fastconv.ops.products import *
 from fastconv.ops.rectifiers import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.softmaxes import *
 from fastconv.ops.transposed import *
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     *rectifiers.__all__,
     *gated.__all__,
     *elementwise.__all__,
+    *softmaxes.__all__,
     *convolution.__all__,
     *convolution1d.__all__,
     *convolution3d.__all__,

@@ -1,13 +1,10 @@
-"""Smooth activations and softmax. Formulas, names and values at the kinks are those of torch.nn.functional.
+"""Activations. Formulas, names and values at the kinks are those of torch.nn.functional.
 
 Every function takes float32 arrays of any shape and memory order and returns an array of the same shape and order.
 `out=` receives the result and may be an input itself. The backward of f is `f_backward(dy, saved)`: dy is the gradient
 with respect to y, saved is y for exp, sigmoid and tanh and x for all others. TypeError for another dtype, ValueError
 for another shape.
 """
-
-import math
-import operator
 
 import numpy as np
 
@@ -17,7 +14,7 @@ from fastconv.ops._fused import broken_rule
 from fastconv.runtime import context
 
 _PLAIN = ("exp", "sigmoid", "tanh", "gelu", "silu", "mish", "selu", "softsign", "logsigmoid")
-_WITH_PARAMETERS = ("elu", "celu", "softplus", "softmax", "log_softmax")
+_WITH_PARAMETERS = ("elu", "celu", "softplus")
 
 __all__ = [
     *_PLAIN,
@@ -330,109 +327,3 @@ def softplus_backward(dy, x, beta=1.0, threshold=20.0, *, out=None):
     array([0.5, 1. ], dtype=float32)
     """
     return _backward("softplus_backward", dy, x, out, *_softplus_parameters("softplus_backward", beta, threshold))
-
-
-# ----------------------------------------------------------------------------------------------------------- softmax
-
-
-def _axis(function, axis, ndim):
-    """The axis as 0 ... ndim - 1; a number counts as an array of one element."""
-    ndim = max(ndim, 1)
-    try:
-        number = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"{function}: axis={axis!r}: must be an integer") from None
-    if not -ndim <= number < ndim:
-        raise ValueError(f"{function}: axis={axis!r}: must be in [{-ndim}, {ndim})")
-    return number % ndim
-
-
-def _rows(x, axis):
-    """(matrix, is_view): x as (rows, columns) with `axis` as the columns; a copy where they are not contiguous."""
-    moved = np.moveaxis(x, axis, -1) if x.ndim else x.reshape(1)
-    columns = moved.shape[-1]
-    rows = math.prod(moved.shape[:-1])
-    if moved.flags.c_contiguous:
-        return moved.reshape(rows, columns), True
-    return np.array(moved, order="C").reshape(rows, columns), False
-
-
-def _scatter(matrix, target, axis):
-    """The inverse of `_rows`: writes the copy it made back."""
-    moved = np.moveaxis(target, axis, -1)
-    moved[...] = matrix.reshape(moved.shape)
-
-
-def _softmax(function, x, axis, out, log):
-    y = _native.softmax(x, axis, out, log, context())
-    if y is not NotImplemented:
-        return y
-    x = dense(array(function, "x", x))
-    axis = _axis(function, axis, x.ndim)
-    out, target = output(function, out, x)
-    matrix, is_view = _rows(x, axis)
-    y = _rows(target, axis)[0] if is_view else matrix
-    _native.softmax_forward(matrix, y, log, context())
-    if not is_view:
-        _scatter(y, target, axis)
-    if target is not out:
-        out[...] = target
-    return out
-
-
-def _softmax_backward(function, dy, y, axis, out, log):
-    dx = _native.softmax_gradient(dy, y, axis, out, log, context())
-    if dx is not NotImplemented:
-        return dx
-    dy, y, out, target = _backward_operands(function, dy, "y", y, out)
-    axis = _axis(function, axis, y.ndim)
-    dy_matrix, is_view = _rows(dy, axis)
-    dx = _rows(target, axis)[0] if is_view else dy_matrix
-    _native.softmax_backward(dy_matrix, _rows(y, axis)[0], dx, log, context())
-    if not is_view:
-        _scatter(dx, target, axis)
-    if target is not out:
-        out[...] = target
-    return out
-
-
-def softmax(x, axis=-1, *, out=None):
-    """y = exp(x - max) / sum(exp(x - max)) along `axis`. A row with NaN or +inf becomes NaN.
-
-    Fastest where `axis` is contiguous in memory: the last one, or the channels of (N, C, H, W) images in NHWC memory.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.softmax(np.zeros((1, 4), np.float32))
-    array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
-    """
-    return _softmax("softmax", x, axis, out, False)
-
-
-def softmax_backward(dy, y, axis=-1, *, out=None):
-    """dx = y * (dy - sum(dy * y)) along `axis`; y is the result of `softmax`.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.softmax_backward(np.array([[1, 0]], np.float32), np.array([[0.5, 0.5]], np.float32))
-    array([[ 0.25, -0.25]], dtype=float32)
-    """
-    return _softmax_backward("softmax_backward", dy, y, axis, out, False)
-
-
-def log_softmax(x, axis=-1, *, out=None):
-    """y = x - max - log(sum(exp(x - max))) along `axis`. A row with NaN or +inf becomes NaN.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.log_softmax(np.array([[1000, 0]], np.float32))
-    array([[    0., -1000.]], dtype=float32)
-    """
-    return _softmax("log_softmax", x, axis, out, True)
-
-
-def log_softmax_backward(dy, y, axis=-1, *, out=None):
-    """dx = dy - exp(y) * sum(dy) along `axis`; y is the result of `log_softmax`.
-
-    >>> import numpy as np; from fastconv import ops
-    >>> ops.log_softmax_backward(np.array([[1, 0]], np.float32), np.log(np.array([[0.5, 0.5]], np.float32)))
-    array([[ 0.5, -0.5]], dtype=float32)
-    """
-    return _softmax_backward("log_softmax_backward", dy, y, axis, out, True)

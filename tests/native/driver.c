@@ -243,20 +243,41 @@ static void run_pool2d(const fc_context *ctx) {
 
 static void run_elementwise(const fc_context *ctx) {
     const fc_activation f = between(0, 19) ? any_activation() : (fc_activation){FC_EXP, 0.0f, 0.0f};
-    const int64_t size = between(0, 9) ? ragged(65) : between(0, 70000), rows = between(0, 5), columns = ragged(65);
-    const float *x = filled(size, -100.0f, f.kind == FC_EXP ? 80.0f : 100.0f), *dy = input(size), *matrix = filled(rows * columns, -100.0f, 100.0f);
+    const int64_t size = between(0, 9) ? ragged(65) : between(0, 70000);
+    const float *x = filled(size, -100.0f, f.kind == FC_EXP ? 80.0f : 100.0f), *dy = input(size);
     float *y = output(size), *dx = output(size);
     fc_activation_forward(f, size, x, y, ctx);
     fc_activation_backward(f, size, dy, f.kind == FC_EXP || f.kind == FC_SIGMOID || f.kind == FC_TANH ? y : x, dx, ctx);
     check_finite(y, size);
     check_finite(dx, size);
+}
+
+static void run_softmax(const fc_context *ctx) {
+    const int64_t outer = between(0, 5), columns = ragged(140), inner = between(0, 1) ? 1 : ragged(65);
+    const int64_t size = outer * columns * inner;
+    const float *x = filled(size, -100.0f, 100.0f), *weight = filled(columns, 0.5f, 2.0f);
     for (int log = 0; log < 2; log++) {
-        float *soft = output(rows * columns), *gradient = output(rows * columns);
-        fc_softmax_forward(log, rows, columns, matrix, soft, ctx);
-        fc_softmax_backward(log, rows, columns, matrix, soft, gradient, ctx);
-        check_finite(soft, rows * columns);
-        check_finite(gradient, rows * columns);
+        float *y = output(size), *dx = output(size);
+        void *space = workspace(fc_softmax_workspace_bytes(false, outer, columns, inner, ctx));
+        fc_softmax_forward(log, outer, columns, inner, x, y, space, ctx);
+        space = workspace(fc_softmax_workspace_bytes(true, outer, columns, inner, ctx));
+        fc_softmax_backward(log, outer, columns, inner, x, y, dx, space, ctx);
+        check_finite(y, size);
+        check_finite(dx, size);
     }
+    if (size == 0) return;
+    int64_t *labels = (int64_t *)output(2 * outer * inner);
+    for (int64_t i = 0; i < outer * inner; i++) labels[i] = between(0, 9) ? between(0, (int)columns - 1) : -100;
+    double divisor = 0.0;
+    if (fc_cross_entropy_divisor(outer * inner, columns, labels, weight, -100, &divisor) >= 0) fail("a label refused");
+    float *gradient = output(size);
+    void *space = workspace(fc_cross_entropy_workspace_bytes(outer, columns, inner, ctx));
+    const float smoothing = between(0, 1) ? 0.0f : 0.2f;
+    const double loss = fc_cross_entropy_run(outer, columns, inner, x, labels, smoothing > 0 || between(0, 1) ? weight : NULL,
+                                             smoothing, 1.0f, -100, gradient, space, ctx);
+    const float sum = (float)loss;
+    check_finite(&sum, 1);
+    check_finite(gradient, size);
 }
 
 static void run_broadcast(const fc_context *ctx) {
@@ -375,7 +396,7 @@ static void run_rnn(const fc_context *ctx) {
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
-    {"broadcast", run_broadcast},
+    {"broadcast", run_broadcast}, {"softmax", run_softmax},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
 };
 
