@@ -136,6 +136,18 @@ typedef struct fc_pool_run {
     int32_t index, index_step, index_row, index_column;
 } fc_pool_run;
 
+/* Sums of pixels of a row, a column after the other: y[q * channels + c] = sum over t of weights[t] * x[at[t] + c]. Column q
+ * has the terms [q * taps, (q + 1) * taps), or with taps 0 those from start[q] to start[q + 1]. A single tap is copied. */
+typedef struct fc_weighted_columns {
+    int taps;
+    int64_t columns, channels;
+    const int64_t *start, *at; /* start: [columns + 1], with taps 0 */
+    const float *weights;
+} fc_weighted_columns;
+
+/* Generators of random numbers that dropout_row runs side by side, on every instruction set. */
+enum { FC_RANDOM_LANES = 16 };
+
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */
 

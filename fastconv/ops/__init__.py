@@ -11,24 +11,30 @@ from fastconv.ops import (
     convolution,
     convolution1d,
     convolution3d,
+    dropouts,
     embeddings,
     normalization,
     padding,
     pooling,
     products,
+    rearrangement,
     recurrent,
+    resampling,
     transposed,
 )
 from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
 from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
+from fastconv.ops.dropouts import *
 from fastconv.ops.embeddings import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
+from fastconv.ops.rearrangement import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.resampling import *
 from fastconv.ops.transposed import *
 
 __all__ = [
@@ -42,6 +48,9 @@ __all__ = [
     *products.__all__,
     *normalization.__all__,
     *pooling.__all__,
+    *resampling.__all__,
+    *rearrangement.__all__,
+    *dropouts.__all__,
     *recurrent.__all__,
 ]
 

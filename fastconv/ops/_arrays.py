@@ -106,10 +106,14 @@ def image_target(function, out, shape, *operands):
     if out is not None:
         check_out(function, out, shape)
         memory = channels_last(out)
-        shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
-        if memory.flags.c_contiguous and out.flags.aligned and not shared:
+        if memory.flags.c_contiguous and out.flags.aligned and not any(shared(out, value) for value in operands):
             return out, memory
     return empty_images(*shape)
+
+
+def shared(out, value):
+    """Whether an op that writes out might change value before it has read it."""
+    return isinstance(value, np.ndarray) and np.may_share_memory(out, value)
 
 
 def dense(x):
