@@ -12,8 +12,10 @@
 #include "parallel.h"
 #include "plan.h"
 
-/* Floats of one kept row: longer ones are cut into blocks of columns, so that all four (128 KB) stay in L2. */
-enum { KEPT_FLOATS = 8192 };
+/* Floats of one kept row: longer ones are cut into blocks of columns, so that all four (24 KB) stay in L1. */
+enum { KEPT_FLOATS = 1536 };
+/* From so many channels on, pixels fill the vectors, and are used for several rows at once without keeping rows. */
+enum { WIDE_CHANNELS = 8 };
 
 /* ---------------------------------------------------------------------------------------------------------- plan */
 
@@ -153,9 +155,9 @@ static interpolate_task make_task(const fc_interpolate *d, bool backward, char *
         t.rows_back = take_axis(&arena, d->in_height, d->out_height, row_taps, true);
         t.columns_back = take_axis(&arena, d->in_width, d->out_width, column_taps, true);
     }
-    t.block = row_taps == 1 || backward ? d->out_width
-                                        : fc_min(d->out_width, fc_max(1, KEPT_FLOATS / fc_max(1, d->channels)));
-    t.kept_size = fc_round_up((backward ? 1 : row_taps == 1 ? 0 : row_taps) * t.block * d->channels, 16);
+    const int64_t channels = fc_max(1, d->channels);
+    t.block = fc_min(d->out_width, fc_max(1, KEPT_FLOATS / channels));
+    t.kept_size = fc_round_up(backward ? d->out_width * channels : row_taps == 1 ? 0 : row_taps * t.block * channels, 16);
     t.kept = fc_take(&arena, ctx->num_threads * t.kept_size * (int64_t)sizeof(float));
     *bytes = arena.next - workspace;
     return t;
@@ -225,6 +227,26 @@ static void interpolate_rows(void *arg, int64_t begin, int64_t end, int thread) 
         add_rows(t, begin, end, q, fc_min(q + t->block, t->d->out_width), t->kept + thread * t->kept_size);
 }
 
+/* The same of wide pixels, where each axis has one tap, or two: rows of the output from the same rows of the input at once. */
+static void fill_rows(void *arg, int64_t begin, int64_t end, int thread) {
+    const interpolate_task *t = arg;
+    const fc_interpolate *d = t->d;
+    const int64_t x_row = d->in_width * d->channels, y_row = d->out_width * d->channels;
+    const int taps = t->rows.taps;
+    fc_pixel_rows rows = {.columns = d->out_width, .channels = d->channels, .at = t->columns.at,
+                          .weights = t->columns.weights, .y_row = y_row};
+    (void)thread;
+    for (int64_t item = begin; item < end; item += rows.rows) {
+        const int64_t p = item % d->out_height, *at = t->rows.at + p * taps;
+        const int64_t most = fc_min(fc_min(end - item, d->out_height - p), FC_PIXEL_ROWS);
+        for (rows.rows = 0; rows.rows < most && !memcmp(at + rows.rows * taps, at, (size_t)taps * sizeof *at); rows.rows++)
+            memcpy(rows.row_weights[rows.rows], t->rows.weights + (p + rows.rows) * taps, (size_t)taps * sizeof(float));
+        for (int k = 0; k < taps; k++) rows.x[k] = t->from + (item / d->out_height * d->in_height + at[k]) * x_row;
+        rows.y = t->to + item * y_row;
+        t->ctx->kernels->pixel_rows(&rows, taps);
+    }
+}
+
 void fc_interpolate_forward(const fc_interpolate *d, const float *x, float *y, void *workspace, const fc_context *ctx) {
     int64_t bytes;
     interpolate_task t = make_task(d, false, workspace, ctx, &bytes);
@@ -232,7 +254,9 @@ void fc_interpolate_forward(const fc_interpolate *d, const float *x, float *y, v
     t.from = x, t.to = y;
     fill_axis(d, d->factor_height, 1, &t.rows);
     fill_axis(d, d->factor_width, d->channels, &t.columns);
-    fc_parallel(d->batch * d->out_height, threads_for(d, ctx), t.rows.taps == 1 ? copy_rows : interpolate_rows, &t);
+    const bool wide = d->channels >= WIDE_CHANNELS && t.rows.taps <= 2 && t.rows.taps == t.columns.taps;
+    fc_range_task rows = wide ? fill_rows : t.rows.taps == 1 ? copy_rows : interpolate_rows;
+    fc_parallel(d->batch * d->out_height, threads_for(d, ctx), rows, &t);
 }
 
 /* ------------------------------------------------------------------------------------------------------ backward */
@@ -250,7 +274,7 @@ static void gather_columns(const interpolate_task *t, const float *sums, float *
     }
 }
 
-/* Items: rows of dx. */
+/* Items: rows of dx. (Blocks of columns whose sums stay in L1 were no faster.) */
 static void gather_rows(void *arg, int64_t begin, int64_t end, int thread) {
     const interpolate_task *t = arg;
     const fc_interpolate *d = t->d;

@@ -1,15 +1,17 @@
 /* unfold.c - the windows of images as columns (im2col, as torch.nn.functional.unfold lays them out), and their sums back.
  *
  * A row of columns holds one channel at one tap: pieces of that channel's plane. So blocks of channels and rows are turned
- * into planes in scratch first (256 KB, within L2), where a piece is contiguous with stride 1. Fold gathers: each row of a
- * plane is the sum of the pieces that were copied from it, in the order of the taps, and blocks of planes are turned back.
+ * into planes in scratch first (within L2). With a stride along the width, a line of a plane lies there phase by phase: the
+ * pixels 0, stride, 2 * stride, ..., then 1, stride + 1, ..., so that what a tap meets is contiguous too. Fold gathers: each
+ * phase of a line is the sum of the pieces that were copied from it, in the order of the taps, and planes are turned back.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"
 #include "plan.h"
 
-/* Channels of a block fill a cache line of NHWC memory; floats of its planes. */
-enum { BLOCK_CHANNELS = 16, BLOCK_FLOATS = 65536 };
+/* Channels of a block fill half a cache line of NHWC memory; floats of its planes (512 KB: 64 channels of 112 x 112 took 7.0
+ * ms so, 8.8 with 16 channels of 256 KB). */
+enum { BLOCK_CHANNELS = 8, BLOCK_FLOATS = 131072 };
 
 /* ---------------------------------------------------------------------------------------------------------- plan */
 
@@ -43,6 +45,9 @@ fc_status fc_unfold_plan(fc_unfold *d, fc_error *error) {
 
 /* ---------------------------------------------------------------------------------------------------------- task */
 
+/* Tap s of a line: its step q meets pixel q + shift of the phase, for the steps [begin, end). */
+typedef struct tap_phase { int64_t phase, shift, begin, end; } tap_phase;
+
 typedef struct unfold_task {
     const fc_unfold *d;
     const fc_context *ctx;
@@ -51,7 +56,8 @@ typedef struct unfold_task {
     int64_t channel_block, channel_blocks, row_block, row_blocks; /* rows of the output of unfold, or of fold */
     int64_t plane_rows;                                           /* of a block in scratch */
     char *scratch;                                                /* of each thread: planes; fold: offsets and ones too */
-    int64_t scratch_bytes, planes_bytes, taps;
+    int64_t scratch_bytes, planes_bytes, line_taps_bytes, taps;
+    tap_phase *line_taps; /* of fold: before the scratch of the threads */
 } unfold_task;
 
 static unfold_task make_task(const fc_unfold *d, bool fold, const fc_context *ctx) {
@@ -70,13 +76,15 @@ static unfold_task make_task(const fc_unfold *d, bool fold, const fc_context *ct
     }
     t.planes_bytes = fold || !d->planes ? t.channel_block * t.plane_rows * d->width * (int64_t)sizeof(float) : 0;
     t.planes_bytes = fc_round_up(t.planes_bytes, FC_ALIGNMENT);
-    t.scratch_bytes = t.planes_bytes + (fold ? t.taps * (int64_t)(sizeof(int64_t) + sizeof(float)) : 0);
+    t.scratch_bytes = t.planes_bytes + (fold ? t.taps * (int64_t)(2 * sizeof(int64_t) + sizeof(float)) : 0);
     t.scratch_bytes = fc_round_up(t.scratch_bytes, FC_ALIGNMENT);
+    t.line_taps_bytes = fold ? fc_round_up(d->kernel_width * (int64_t)sizeof(tap_phase), FC_ALIGNMENT) : 0;
     return t;
 }
 
 int64_t fc_unfold_workspace_bytes(const fc_unfold *d, const fc_context *ctx) {
-    return ctx->num_threads * fc_max(make_task(d, false, ctx).scratch_bytes, make_task(d, true, ctx).scratch_bytes);
+    const unfold_task unfold = make_task(d, false, ctx), fold = make_task(d, true, ctx);
+    return fold.line_taps_bytes + ctx->num_threads * fc_max(unfold.scratch_bytes, fold.scratch_bytes);
 }
 
 static void run(unfold_task *t, fc_range_task blocks) {
@@ -92,28 +100,87 @@ static void steps_inside(int64_t offset, int64_t stride, int64_t size, int64_t c
     *end = offset >= size ? *begin : fc_max(*begin, fc_min(count, (size - 1 - offset) / stride + 1));
 }
 
+/* Of a line of `width` pixels, phase f: how many pixels, and where it begins. */
+static int64_t phase_length(const fc_unfold *d, int64_t f) { return fc_max(0, fc_ceil_div(d->width - f, d->stride_width)); }
+static int64_t phase_begin(const fc_unfold *d, int64_t f) {
+    return f * (d->width / d->stride_width) + fc_min(f, d->width % d->stride_width);
+}
+
+static tap_phase phase_of_tap(const fc_unfold *d, int64_t s) {
+    const int64_t offset = s * d->dilation_width - d->pad_width;
+    tap_phase tap = {.shift = fc_floor_div(offset, d->stride_width)};
+    tap.phase = offset - tap.shift * d->stride_width;
+    steps_inside(offset, d->stride_width, d->width, d->out_width, &tap.begin, &tap.end);
+    return tap;
+}
+
+static int64_t phases(const fc_unfold *d) { return fc_min(d->stride_width, d->width); }
+/* Where pieces would be short, lines lie as they are. */
+enum { MOST_PHASES = 4 };
+static bool by_phases(const fc_unfold *d) { return d->stride_width > 1 && d->stride_width <= MOST_PHASES && !d->planes; }
+
+/* Patches side by side, as of a vision transformer: a line of windows is the transpose of a line of pixels. */
+static bool are_patches(const fc_unfold *d) {
+    return d->stride_width > MOST_PHASES && d->kernel_width == d->stride_width && d->dilation_width == 1 &&
+           d->pad_width == 0 && d->dilation_height == 1 && d->kernel_height <= d->stride_height;
+}
+
 /* -------------------------------------------------------------------------------------------------------- unfold */
 
-/* The output rows [p, p_end) of one channel and tap; `plane` holds the input rows from `first` on. */
+/* The output rows [p, p_end) of one channel and tap; `plane` holds the input rows from `first` on, phase by phase. */
 static void unfold_tap(const fc_unfold *d, int64_t r, int64_t s, int64_t p, int64_t p_end, const float *plane,
                        int64_t first, float *to) {
-    const int64_t offset = s * d->dilation_width - d->pad_width, stride = d->stride_width, width = d->out_width;
-    int64_t q_begin, q_end;
-    steps_inside(offset, stride, d->width, width, &q_begin, &q_end);
+    const int64_t width = d->out_width;
+    const tap_phase tap = phase_of_tap(d, s);
+    const int64_t q_begin = tap.begin, q_end = tap.end;
+    const bool strided = d->stride_width > 1 && !by_phases(d);
+    const int64_t start = strided ? s * d->dilation_width - d->pad_width : phase_begin(d, tap.phase) + tap.shift;
     for (; p < p_end; p++, to += width) {
         const int64_t h = p * d->stride_height - d->pad_height + r * d->dilation_height;
         if (h < 0 || h >= d->height || q_begin == q_end) {
             memset(to, 0, (size_t)width * sizeof(float));
             continue;
         }
-        const float *line = plane + (h - first) * d->width;
+        const float *line = plane + (h - first) * d->width + start;
         for (int64_t q = 0; q < q_begin; q++) to[q] = 0;
-        if (stride == 1)
-            memcpy(to + q_begin, line + q_begin + offset, (size_t)(q_end - q_begin) * sizeof(float));
+        if (strided)
+            for (int64_t q = q_begin; q < q_end; q++) to[q] = line[q * d->stride_width];
         else
-            for (int64_t q = q_begin; q < q_end; q++) to[q] = line[q * stride + offset];
+            memcpy(to + q_begin, line + q_begin, (size_t)(q_end - q_begin) * sizeof(float));
         for (int64_t q = q_end; q < width; q++) to[q] = 0;
     }
+}
+
+/* The same of all taps, of patches. */
+static void unfold_patches(const unfold_task *t, int64_t p, int64_t p_end, const float *plane, int64_t first, float *to) {
+    const fc_unfold *d = t->d;
+    const int64_t pixels = d->out_height * d->out_width;
+    for (; p < p_end; p++, to += d->out_width)
+        for (int64_t r = 0; r < d->kernel_height; r++) {
+            const int64_t h = p * d->stride_height - d->pad_height + r;
+            float *rows = to + r * d->kernel_width * pixels;
+            if (h >= 0 && h < d->height)
+                t->ctx->kernels->transpose_block(d->out_width, d->kernel_width, plane + (h - first) * d->width,
+                                                 d->kernel_width, rows, pixels);
+            else
+                for (int64_t s = 0; s < d->kernel_width; s++)
+                    memset(rows + s * pixels, 0, (size_t)d->out_width * sizeof(float));
+        }
+}
+
+/* `count` channels of the input rows [h, h_end) to planes. */
+static void make_planes(const unfold_task *t, int64_t h, int64_t h_end, int64_t count, const float *x, float *planes) {
+    const fc_unfold *d = t->d;
+    const int64_t size = (h_end - h) * d->width;
+    if (!by_phases(d)) {
+        t->ctx->kernels->transpose_block(size, count, x, d->channels, planes, size);
+        return;
+    }
+    for (int64_t row = 0; row < h_end - h; row++)
+        for (int64_t f = 0; f < phases(d); f++)
+            t->ctx->kernels->transpose_block(phase_length(d, f), count, x + (row * d->width + f) * d->channels,
+                                             d->stride_width * d->channels, planes + row * d->width + phase_begin(d, f),
+                                             size);
 }
 
 /* Items: rows of the output, of a block of channels of an image. */
@@ -134,14 +201,16 @@ static void unfold_blocks(void *arg, int64_t begin, int64_t end, int thread) {
             plane = t->from + (n * d->channels + c) * d->height * d->width;
             plane_size = d->height * d->width, first = 0;
         } else {
-            t->ctx->kernels->transpose_block(plane_size, count,
-                                             t->from + (n * d->height + first) * d->width * d->channels + c,
-                                             d->channels, planes, plane_size);
+            make_planes(t, first, last + 1, count, t->from + (n * d->height + first) * d->width * d->channels + c, planes);
         }
-        for (int64_t i = 0; i < count; i++, plane += plane_size)
-            for (int64_t tap = 0; tap < t->taps; tap++)
-                unfold_tap(d, tap / d->kernel_width, tap % d->kernel_width, p, p_end, plane, first,
-                           t->to + ((n * d->channels + c + i) * t->taps + tap) * pixels + p * d->out_width);
+        for (int64_t i = 0; i < count; i++, plane += plane_size) {
+            float *to = t->to + (n * d->channels + c + i) * t->taps * pixels + p * d->out_width;
+            if (are_patches(d))
+                unfold_patches(t, p, p_end, plane, first, to);
+            else
+                for (int64_t tap = 0; tap < t->taps; tap++)
+                    unfold_tap(d, tap / d->kernel_width, tap % d->kernel_width, p, p_end, plane, first, to + tap * pixels);
+        }
     }
 }
 
@@ -153,98 +222,132 @@ void fc_unfold_forward(const fc_unfold *d, const float *x, float *columns, void 
 
 /* ---------------------------------------------------------------------------------------------------------- fold */
 
-/* The row of the output whose tap r is row h of the input; -1: none. */
-static int64_t row_of_tap(const fc_unfold *d, int64_t h, int64_t r) {
-    const int64_t at = h + d->pad_height - r * d->dilation_height;
-    return at < 0 || at % d->stride_height || at / d->stride_height >= d->out_height ? -1 : at / d->stride_height;
+/* The rows [*p, *p_end) of the output that have a tap in row h of the input: row p the tap (h + pad - p * stride) / dilation,
+ * where that is whole. */
+static void rows_with_taps(const fc_unfold *d, int64_t h, int64_t *p, int64_t *p_end) {
+    const int64_t at = h + d->pad_height, reach = (d->kernel_height - 1) * d->dilation_height;
+    *p = at <= reach ? 0 : fc_ceil_div(at - reach, d->stride_height);
+    *p_end = fc_max(*p, fc_min(d->out_height, at / d->stride_height + 1));
 }
 
-/* Row h of a plane with a stride: every tap adds its steps. */
+/* Row h of a plane with a long stride: every tap adds its steps. */
 static void fold_strided(const unfold_task *t, const float *columns, int64_t h, float *to) {
     const fc_unfold *d = t->d;
+    int64_t first, p;
     memset(to, 0, (size_t)d->width * sizeof(float));
-    for (int64_t r = 0; r < d->kernel_height; r++) {
-        const int64_t p = row_of_tap(d, h, r);
-        if (p < 0) continue;
+    rows_with_taps(d, h, &first, &p);
+    while (p-- > first) { /* from the first tap to the last */
+        const int64_t at = h + d->pad_height - p * d->stride_height, r = at / d->dilation_height;
+        if (at % d->dilation_height) continue;
+        const float *rows = columns + (r * d->kernel_width * d->out_height + p) * d->out_width;
+        if (are_patches(d)) {
+            t->ctx->kernels->transpose_block(d->kernel_width, d->out_width, rows, d->out_height * d->out_width, to,
+                                             d->kernel_width);
+            continue;
+        }
+        for (int64_t s = 0; s < d->kernel_width; s++, rows += d->out_height * d->out_width) {
+            float *pixels = to + s * d->dilation_width - d->pad_width;
+            for (int64_t q = t->line_taps[s].begin; q < t->line_taps[s].end; q++) pixels[q * d->stride_width] += rows[q];
+        }
+    }
+}
+
+/* What adds up to one phase of one row: pixel i is the sum over k < count of columns[at[k] + i], where 0 <= i - shift[k] <
+ * out_width; for the pixels [begin, end) all of them. */
+typedef struct fold_terms { int64_t count, begin, end, length, *at, *shift; } fold_terms;
+
+/* Phase f of row h. */
+static void find_terms(const unfold_task *t, int64_t h, int64_t f, fold_terms *terms) {
+    const fc_unfold *d = t->d;
+    terms->count = terms->begin = 0;
+    terms->length = terms->end = phase_length(d, f);
+    int64_t first, p;
+    rows_with_taps(d, h, &first, &p);
+    while (p-- > first) { /* from the first tap to the last */
+        const int64_t at = h + d->pad_height - p * d->stride_height, r = at / d->dilation_height;
+        if (at % d->dilation_height) continue;
         for (int64_t s = 0; s < d->kernel_width; s++) {
-            const int64_t offset = s * d->dilation_width - d->pad_width, stride = d->stride_width;
-            const float *from = columns + ((r * d->kernel_width + s) * d->out_height + p) * d->out_width;
-            int64_t q_begin, q_end;
-            steps_inside(offset, stride, d->width, d->out_width, &q_begin, &q_end);
-            for (int64_t q = q_begin; q < q_end; q++) to[q * stride + offset] += from[q];
+            const tap_phase tap = t->line_taps[s];
+            if (tap.phase != f || tap.begin == tap.end) continue;
+            terms->at[terms->count] = ((r * d->kernel_width + s) * d->out_height + p) * d->out_width - tap.shift;
+            terms->shift[terms->count++] = tap.shift;
+            terms->begin = fc_max(terms->begin, tap.begin + tap.shift);
+            terms->end = fc_min(terms->end, tap.end + tap.shift);
         }
     }
+    terms->begin = fc_min(terms->begin, terms->length);
+    terms->end = terms->count ? fc_max(terms->begin, terms->end) : terms->begin;
 }
 
-/* The pixels [w, w_end) of a row, near its ends: those of the terms (starting at[k] before pixel 0) that have them. */
-static void fold_border(const unfold_task *t, const float *columns, const int64_t *at, int64_t rows, int64_t w, int64_t w_end,
-                        float *to) {
-    const fc_unfold *d = t->d;
-    for (; w < w_end; w++) {
+/* The pixels [i, end), near the ends of a phase. */
+static void fold_border(const fold_terms *terms, int64_t out_width, const float *columns, int64_t i, int64_t end, float *to) {
+    for (; i < end; i++) {
         float sum = 0;
-        for (int64_t k = 0; k < rows * d->kernel_width; k++) {
-            const int64_t q = w + d->pad_width - k % d->kernel_width * d->dilation_width;
-            if (q >= 0 && q < d->out_width) sum += columns[at[k] + w];
+        for (int64_t k = 0; k < terms->count; k++) {
+            const int64_t q = i - terms->shift[k];
+            if (q >= 0 && q < out_width) sum += columns[terms->at[k] + i];
         }
-        to[w] = sum;
+        to[i] = sum;
     }
 }
 
-/* Row h of a plane with stride 1 along it: all taps' rows at once, each from where its pixel 0 would be. */
-static void fold_line(const unfold_task *t, const float *columns, int64_t h, int64_t *at, const float *ones, float *to) {
+static void fold_phase(const unfold_task *t, const fold_terms *terms, const float *ones, const float *columns, float *to) {
+    fold_border(terms, t->d->out_width, columns, 0, terms->begin, to);
+    if (terms->begin < terms->end)
+        t->ctx->kernels->weighted_rows(terms->count, columns + terms->begin, terms->at, ones, terms->end - terms->begin,
+                                       to + terms->begin);
+    fold_border(terms, t->d->out_width, columns, terms->end, terms->length, to);
+}
+
+/* `count` planes of the rows [h, h_end) to the result. */
+static void store_planes(const unfold_task *t, int64_t h, int64_t h_end, int64_t count, const float *planes, float *y) {
     const fc_unfold *d = t->d;
-    int64_t rows = 0, begin, end;
-    for (int64_t r = 0; r < d->kernel_height; r++) {
-        const int64_t p = row_of_tap(d, h, r);
-        if (p < 0) continue;
-        for (int64_t s = 0; s < d->kernel_width; s++)
-            at[rows * d->kernel_width + s] = ((r * d->kernel_width + s) * d->out_height + p) * d->out_width +
-                                             d->pad_width - s * d->dilation_width;
-        rows++;
+    const int64_t size = (h_end - h) * d->width;
+    if (!by_phases(d)) {
+        t->ctx->kernels->transpose_block(count, size, planes, size, y, d->channels);
+        return;
     }
-    /* Pixels that every tap reaches; `at` is not that of an element elsewhere. */
-    begin = fc_min(d->width, fc_max(0, (d->kernel_width - 1) * d->dilation_width - d->pad_width));
-    end = fc_max(begin, fc_min(d->width, d->out_width - d->pad_width));
-    if (rows == 0) begin = end = d->width;
-    fold_border(t, columns, at, rows, 0, begin, to);
-    if (begin < end) {
-        for (int64_t k = 0; k < rows * d->kernel_width; k++) at[k] += begin;
-        t->ctx->kernels->weighted_rows(rows * d->kernel_width, columns, at, ones, end - begin, to + begin);
-        for (int64_t k = 0; k < rows * d->kernel_width; k++) at[k] -= begin;
-    }
-    fold_border(t, columns, at, rows, end, d->width, to);
+    for (int64_t row = 0; row < h_end - h; row++)
+        for (int64_t f = 0; f < phases(d); f++)
+            t->ctx->kernels->transpose_block(count, phase_length(d, f), planes + row * d->width + phase_begin(d, f), size,
+                                             y + (row * d->width + f) * d->channels, d->stride_width * d->channels);
 }
 
 /* Items: rows of the result, of a block of channels of an image. */
 static void fold_blocks(void *arg, int64_t begin, int64_t end, int thread) {
     const unfold_task *t = arg;
     const fc_unfold *d = t->d;
-    const int64_t pixels = d->out_height * d->out_width;
+    const int64_t columns_size = t->taps * d->out_height * d->out_width;
     float *planes = (float *)(t->scratch + thread * t->scratch_bytes);
-    int64_t *at = (int64_t *)(t->scratch + thread * t->scratch_bytes + t->planes_bytes);
-    float *ones = (float *)(at + t->taps);
+    int64_t *space = (int64_t *)(t->scratch + thread * t->scratch_bytes + t->planes_bytes);
+    fold_terms terms = {.at = space, .shift = space + t->taps};
+    float *ones = (float *)(space + 2 * t->taps);
     for (int64_t k = 0; k < t->taps; k++) ones[k] = 1.0f;
     for (int64_t item = begin; item < end; item++) {
         const int64_t n = item / t->row_blocks / t->channel_blocks, c = item / t->row_blocks % t->channel_blocks * t->channel_block;
         const int64_t h = item % t->row_blocks * t->row_block, h_end = fc_min(h + t->row_block, d->height);
         const int64_t count = fc_min(t->channel_block, d->channels - c), size = (h_end - h) * d->width;
-        for (int64_t i = 0; i < count; i++) {
-            const float *columns = t->from + (n * d->channels + c + i) * t->taps * pixels;
-            for (int64_t row = h; row < h_end; row++) {
-                float *to = planes + i * size + (row - h) * d->width;
-                if (d->stride_width == 1)
-                    fold_line(t, columns, row, at, ones, to);
-                else
-                    fold_strided(t, columns, row, to);
+        const float *columns = t->from + (n * d->channels + c) * columns_size;
+        for (int64_t row = h; row < h_end; row++) {
+            float *line = planes + (row - h) * d->width;
+            if (d->stride_width > MOST_PHASES) {
+                for (int64_t i = 0; i < count; i++) fold_strided(t, columns + i * columns_size, row, line + i * size);
+                continue;
+            }
+            for (int64_t f = 0; f < phases(d); f++) {
+                float *to = line + phase_begin(d, f);
+                find_terms(t, row, f, &terms);
+                for (int64_t i = 0; i < count; i++)
+                    fold_phase(t, &terms, ones, columns + i * columns_size, to + i * size);
             }
         }
-        t->ctx->kernels->transpose_block(count, size, planes, size,
-                                         t->to + (n * d->height + h) * d->width * d->channels + c, d->channels);
+        store_planes(t, h, h_end, count, planes, t->to + (n * d->height + h) * d->width * d->channels + c);
     }
 }
 
 void fc_fold_forward(const fc_unfold *d, const float *columns, float *y, void *workspace, const fc_context *ctx) {
     unfold_task t = make_task(d, true, ctx);
-    t.from = columns, t.to = y, t.scratch = workspace;
+    t.from = columns, t.to = y, t.scratch = (char *)workspace + t.line_taps_bytes, t.line_taps = workspace;
+    for (int64_t s = 0; s < d->kernel_width; s++) t.line_taps[s] = phase_of_tap(d, s);
     run(&t, fold_blocks);
 }

@@ -145,6 +145,20 @@ typedef struct fc_weighted_columns {
     const float *weights;
 } fc_weighted_columns;
 
+/* Rows of the output of an interpolation, up to FC_PIXEL_ROWS of them, from the same two rows of the input (one tap: the
+ * same row): y[i * y_row + q * channels + c] = sum over j < 2, k < 2 of row_weights[i][j] * weights[2 * q + k] *
+ * x[j][at[2 * q + k] + c]. */
+enum { FC_PIXEL_ROWS = 4 };
+typedef struct fc_pixel_rows {
+    int rows;
+    int64_t columns, channels;
+    const int64_t *at;
+    const float *weights, *x[2];
+    float row_weights[FC_PIXEL_ROWS][2];
+    float *y;
+    int64_t y_row;
+} fc_pixel_rows;
+
 /* Generators of random numbers that dropout_row runs side by side, on every instruction set. */
 enum { FC_RANDOM_LANES = 16 };
 

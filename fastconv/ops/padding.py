@@ -14,7 +14,7 @@ fit.
 import math
 
 from fastconv import _native
-from fastconv.ops._arrays import array, empty_images, map_of_shape, nhwc, number, pads, sizes
+from fastconv.ops._arrays import array, image_target, map_of_shape, nhwc, number, pads, sizes
 from fastconv.ops._map_geometry import lift, volume
 from fastconv.runtime import context
 
@@ -41,10 +41,10 @@ def _geometry(function, shape, padding, mode):
     return lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
 
 
-def pad(x, *, padding, mode="constant", value=0.0):
+def pad(x, *, padding, mode="constant", value=0.0, out=None):
     """x (N, C, *sizes) with a border -> y (N, C, *padded sizes), float32. For padding and mode see the module's text.
 
-    value: that of a constant border.
+    value: that of a constant border. out: an array to write y to; it may share memory with x.
 
     >>> import numpy as np; from fastconv import ops
     >>> x = np.array([[[1.0, 2.0, 3.0]]], np.float32)
@@ -54,12 +54,15 @@ def pad(x, *, padding, mode="constant", value=0.0):
     array("pad", "x", x)
     value = number("pad", "value", value)
     sides, shape = _geometry("pad", x.shape, padding, mode)
-    y, memory = empty_images(*shape)
+    y, memory = image_target("pad", out, shape, x)
     _native.pad_forward(volume(nhwc(x)), volume(memory), sides, mode, value, context())
-    return y
+    if out is None or y is out:
+        return y
+    out[...] = y
+    return out
 
 
-def pad_backward(dy, x_shape, *, padding, mode="constant"):
+def pad_backward(dy, x_shape, *, padding, mode="constant", out=None):
     """The gradient of `pad` in x: dy (N, C, *padded sizes) -> dx x_shape. Each element sums dy over its copies.
 
     >>> import numpy as np; from fastconv import ops
@@ -71,6 +74,9 @@ def pad_backward(dy, x_shape, *, padding, mode="constant"):
     x_shape = sizes(function, "x_shape", x_shape, dy.ndim)
     sides, shape = _geometry(function, x_shape, padding, mode)
     gradient = map_of_shape(function, "dy", dy, shape)
-    dx, memory = empty_images(*x_shape)
+    dx, memory = image_target(function, out, x_shape, dy)
     _native.pad_backward(volume(gradient), volume(memory), sides, mode, context())
-    return dx
+    if out is None or dx is out:
+        return dx
+    out[...] = dx
+    return out
