@@ -43,7 +43,7 @@ static void drop_chunks(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const int64_t at = chunk * CHUNK;
         seed_chunk(t->key, chunk, state);
-        /* Signed comparison, which every instruction set has. */
+        /* Signed comparison, which every instruction set has: as if the first bits of both sides were flipped. */
         t->ctx->kernels->dropout_row(state, (int32_t)(t->least ^ 0x80000000u), t->scale, fc_min(CHUNK, t->size - at),
                                      t->x + at, t->y + at, t->keep + at);
     }

@@ -230,8 +230,8 @@ void fc_fold_forward(const fc_unfold *unfold, const float *columns, float *y, vo
 
 /* ------------------------------------------------------------------------------------------------------ dropout */
 
-/* y[i] = keep[i] ? x[i] * scale : x[i] * 0, keep[i] (0 or 1) being 1 where the i-th random number of 32 bits is at least
- * `least`. The numbers depend on the key alone. y may be x, dx may be dy. */
+/* y[i] = keep[i] ? x[i] * scale : x[i] * 0, keep[i] (0 or 1) being 1 where the i-th random number of 32 bits (its first bit
+ * flipped) is at least `least`. The numbers depend on the key alone. y may be x, dx may be dy. */
 void fc_dropout_forward(const uint64_t key[2], uint32_t least, float scale, int64_t size, const float *x, float *y,
                         uint8_t *keep, const fc_context *ctx);
 void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8_t *keep, float *dx,

@@ -71,10 +71,8 @@ static void cubic_weights(float t, float weights[4]) {
     }
 }
 
-/* The input that is nearest to output i, as PyTorch has it: with a factor given, sizes that agree or double go before it. */
+/* The input that is nearest to output i. */
 static int64_t nearest(const fc_interpolate *d, const axis *a, float step, int64_t i) {
-    if (d->mode == FC_NEAREST && a->out == a->in) return i;
-    if (d->mode == FC_NEAREST && a->out == 2 * a->in) return i / 2;
     return fc_min((int64_t)floorf((d->mode == FC_NEAREST ? (float)i : (float)i + 0.5f) * step), a->in - 1);
 }
 

@@ -28,8 +28,8 @@ def _scale(p):
 def dropout(x, p, rng, *, out=None):
     """(y, mask): each element is dropped with probability p; mask is True where it is kept.
 
-    y = x / (1 - p) where mask, else x * 0, so that NaN and Inf stay visible; float32, and mask bool, both of the shape of x
-    and in its memory order. p is rounded to a multiple of 2**-32.
+    y = x / (1 - p) where mask, else x * 0, so that NaN and Inf stay visible. y is float32 and mask bool, both of the
+    shape of x and in its memory order. p is rounded to a multiple of 2**-32.
 
     rng: a numpy.random.Generator; 16 bytes are drawn from it. out: an array to write y to, which may be x.
     TypeError for a wrong type or dtype, ValueError for p outside [0, 1].
@@ -50,7 +50,8 @@ def dropout(x, p, rng, *, out=None):
     least = round(p * 2.0**32)
     if least in (0, 2**32):
         mask[...] = least == 0
-        np.multiply(source, np.float32(least == 0), out=target)
+        with np.errstate(invalid="ignore"):
+            np.multiply(source, np.float32(least == 0), out=target)
     else:
         key = int.from_bytes(words[:8], "little"), int.from_bytes(words[8:], "little")
         _native.dropout_forward(flat(source), flat(target), flat(mask), key, least, _scale(p), context())

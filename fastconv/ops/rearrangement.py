@@ -198,8 +198,8 @@ def _image(function, name, columns, x_shape, plan, out):
 def unfold(x, kernel_size, *, dilation=1, padding=0, stride=1, out=None):
     """The windows of x (N, C, H, W) as columns (N, C * R * S, L), as torch.nn.functional.unfold (im2col).
 
-    columns[n, (c * R + r) * S + s, p * Q + q] = x[n, c, p * stride + r * dilation - padding, q * stride + s * dilation -
-    padding], 0 on the padding; R, S = kernel_size, L = P * Q windows. Columns lie in C order, whatever that of x.
+    columns[n, (c * R + r) * S + s, p * Q + q] = x[n, c, h, w], h = p * stride + r * dilation - padding and w likewise,
+    0 on the padding; R, S = kernel_size, L = P * Q windows. Columns lie in C order, whatever that of x.
     kernel_size, dilation, padding, stride: an int or (height, width).
 
     >>> import numpy as np; from fastconv import ops
@@ -227,7 +227,7 @@ def unfold_backward(dcolumns, x_shape, kernel_size, *, dilation=1, padding=0, st
 def fold(columns, output_size, kernel_size, *, dilation=1, padding=0, stride=1, out=None):
     """The sum of windows: columns (N, C * R * S, L) -> y (N, C, H, W), as torch.nn.functional.fold (col2im).
 
-    The adjoint of `unfold`: y[n, c, h, w] sums the columns that `unfold` would copy it to, in ascending order of (r, s).
+    The adjoint of `unfold`: y[n, c, h, w] sums the columns that `unfold` would copy it to, in ascending order of r, s.
     output_size: H and W. Results lie in (N, H, W, C) memory.
 
     >>> import numpy as np; from fastconv import ops

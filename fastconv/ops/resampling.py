@@ -10,8 +10,9 @@ x is (N, C, H, W), or (N, C, L) for sequences, in any memory order; results lie 
                     "bicubic"        of four pixels an axis, by Keys's kernel with a = -3/4; images alone
     align_corners   the centres of the corner pixels meet, not their corners; not with the nearest pixel
 The rules are those of torch.nn.functional.interpolate without antialias, and coordinates are computed in float32 in the
-same steps, so that the same pixels are chosen. At the border the last pixel is repeated. A pixel's weight may be zero:
-an infinity there gives NaN. TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
+same steps, so that the same pixels are chosen. (For the nearest pixel PyTorch disregards a factor like 2.3 that just
+doubles an axis of 3, but in small or channels-last images alone; here it always holds.) At the border the last pixel is
+repeated. A pixel's weight may be zero: an infinity there gives NaN. TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
 import math
@@ -103,9 +104,7 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=F
     return out
 
 
-def interpolate_backward(
-    dy, x_shape, size=None, scale_factor=None, mode="nearest", align_corners=False, *, out=None
-):
+def interpolate_backward(dy, x_shape, size=None, scale_factor=None, mode="nearest", align_corners=False, *, out=None):
     """The gradient of `interpolate` in x: dy (N, C, *size) -> dx x_shape; the other arguments are those of the call.
 
     dx[n, c, h, w] = sum over p, q of A[p, h] * B[q, w] * dy[n, c, p, q], in ascending order of p and then of q.
