@@ -12,7 +12,8 @@ x is (N, C, H, W), or (N, C, L) for sequences, in any memory order; results lie 
 The rules are those of torch.nn.functional.interpolate without antialias, and coordinates are computed in float32 in the
 same steps, so that the same pixels are chosen. (For the nearest pixel PyTorch disregards a factor like 2.3 that just
 doubles an axis of 3, but in small or channels-last images alone; here it always holds.) At the border the last pixel is
-repeated. A pixel's weight may be zero: an infinity there gives NaN. TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
+repeated. A pixel's weight may be zero: an infinity there gives NaN.
+TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
 import math
