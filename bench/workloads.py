@@ -70,6 +70,9 @@ SIZES = {
     "maps": {size.name: size for size in map_shapes.REAL_MAPS},
     "gemm": {size.name: size for size in shapes.REAL_GEMMS},
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
+    "interpolate": {size.name: size for size in shapes.REAL_RESIZES},
+    "rearrange": {size.name: size for size in shapes.REAL_REARRANGEMENTS},
+    "dropout": {size.name: size for size in shapes.REAL_ARRAYS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
 }
