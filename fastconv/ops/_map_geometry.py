@@ -39,7 +39,7 @@ class Geometry(NamedTuple):
         return [t * self.dilation[0] - self.pads[0] for t in range(self.weight_shape[2])]
 
 
-def _remembered(make):
+def remembered(make):
     """`make` with a cache, for arguments that may hold lists."""
     cached = lru_cache(maxsize=1024, typed=True)(make)  # 1.0 equals 1, and is refused
 
@@ -82,7 +82,7 @@ def _check_extent(function, name, shape):
         raise ValueError(f"{function}: {name} would have shape {tuple(shape)}: the sizes overflow 64 bits")
 
 
-@_remembered
+@remembered
 def convolution(function, x_shape, weight_shape, stride, padding, dilation, groups):
     """The Geometry of a convolution of x_shape (N, C, *sizes) with weight_shape (K, C / groups, *kernel)."""
     rank = len(x_shape) - 2
@@ -121,7 +121,7 @@ def convolution(function, x_shape, weight_shape, stride, padding, dilation, grou
     )
 
 
-@_remembered
+@remembered
 def transposed(function, x_shape, weight_shape, stride, padding, output_padding, dilation, groups):
     """The Geometry of the convolution whose transpose takes x_shape (N, C, *sizes): its x is our y, its y our x.
 

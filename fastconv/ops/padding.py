@@ -15,7 +15,7 @@ import math
 
 from fastconv import _native
 from fastconv.ops._arrays import array, image_target, map_of_shape, nhwc, number, pads, sizes
-from fastconv.ops._map_geometry import lift, volume
+from fastconv.ops._map_geometry import lift, remembered, volume
 from fastconv.runtime import context
 
 __all__ = ["pad", "pad_backward"]
@@ -27,6 +27,11 @@ def _geometry(function, shape, padding, mode):
         raise ValueError(f"{function}: x has shape {shape}: must have 3, 4 or 5 dimensions")
     if not isinstance(mode, str) or mode not in _native.PAD_MODES:
         raise ValueError(f"{function}: mode={mode!r}: must be one of {', '.join(_native.PAD_MODES)}")
+    return _padded(function, shape, padding, mode)
+
+
+@remembered
+def _padded(function, shape, padding, mode):
     if min(shape[2:]) < 1:
         raise ValueError(f"{function}: x has shape {shape}: every size must be >= 1")
     sides = pads(function, padding, len(shape) - 2)
