@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -98,9 +99,13 @@ bindings = [*glob("fastconv/native/*.pxi"), "fastconv/_native.pxd"]
 native = Extension(
     "fastconv._native",
     sources=["fastconv/_native.pyx", *sorted(glob("csrc/*.c")), *sorted(glob("csrc/isa/*.c"))],
-    include_dirs=["csrc"],
+    include_dirs=["csrc", numpy.get_include()],
     depends=headers + bindings,
-    define_macros=[("FASTCONV_COMPILER", f'"{compiler_name()}"')],
+    define_macros=[
+        ("FASTCONV_COMPILER", f'"{compiler_name()}"'),
+        ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+        ("NPY_TARGET_VERSION", "NPY_1_23_API_VERSION"),  # NumPy 1.26 is the oldest that pyproject.toml allows
+    ],
 )
 
 setup(

@@ -203,6 +203,21 @@ def first_call(workers, options):
         yield Line("first call", f"{name}, new process", np.median(extra) * 1e6, 100, "us more", at_least=False)
 
 
+CALLS = {"relu": 2.0, "softmax": 2.0, "linear": 2.0, "conv2d": 3.0, "max_pool2d": 3.0}
+
+
+def call(workers, options):
+    """A call from Python on tiny arrays: its time, and PyTorch's over it."""
+    own, rival = race.Contender("fastconv", "auto", options.isa), race.Contender("torch", "functional")
+    for op, mark in _wanted(options, CALLS.items()):
+        task = tasks.Task("call", op, workloads.SIZES["call"]["tiny"])
+        result = race.race(workers, task, [own, rival], options.threads, options.rounds, options.seconds)
+        yield Line("call", f"{op}, tiny arrays", result.best(own) * 1e6, mark, "us", at_least=False)
+        if rival in result.times:
+            note = f"{result.best(rival) * 1e6:.2f} us by {rival}"
+            yield Line("call", op, result.best(rival) / result.best(own), 1.0, "x torch", note=note)
+
+
 def scratch(workers, options):
     """Workspace and packed weights of 9x9 over 64 channels of 224 x 224, and of the largest named layers."""
     wide = workloads.shapes.square("9x9_64_224", 1, 64, 224, 64, 9, 1, 4)
@@ -258,7 +273,7 @@ def choice(workers, options):
         yield Line("auto", f"{name} {pass_}", ratio, 0.95, "x best forced", note=note)
 
 
-SPECIAL = {"two threads": scaling, "first call": first_call, "scratch": scratch, "auto": choice}
+SPECIAL = {"two threads": scaling, "first call": first_call, "call": call, "scratch": scratch, "auto": choice}
 
 
 def lines(workers, options):

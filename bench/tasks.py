@@ -85,11 +85,13 @@ class Gemm:
 
     @staticmethod
     def operands(size, pass_, rng):
-        return {"a": integers(rng, (size.m, size.k)), "b": integers(rng, (size.k, size.n))}
+        a, b = rng.integers(-4, 5, size.a_shape), rng.integers(-4, 5, size.b_shape)
+        return {"a": a.astype(np.float32), "b": b.astype(np.float32)}
 
     @staticmethod
     def result(size, pass_, operands):
-        return reference.gemm(operands["a"], operands["b"])
+        b = operands["b"].swapaxes(-1, -2) if size.linear else operands["b"]
+        return operands["a"].astype(np.float64) @ b.astype(np.float64)
 
     @staticmethod
     def allowed(size, pass_, operands, right):
@@ -285,6 +287,37 @@ class Recurrent:
         return gradients[0]
 
 
+class Call:
+    """A call from Python as a user writes it, without `out=`, on arrays in C order; the pass is the op."""
+
+    size = shapes.Tiny
+    passes = ("relu", "softmax", "linear", "conv2d", "max_pool2d")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        listed = size.shapes(pass_)
+        return {name: rng.standard_normal(shape, np.float32) for name, shape in zip("xw", listed, strict=False)}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        x, weight = operands["x"], operands.get("w")
+        if pass_ == "relu":
+            return reference.activation("relu", x)
+        if pass_ == "softmax":
+            return reference.softmax(x)
+        if pass_ == "linear":
+            return reference.gemm(x, weight.T)
+        if pass_ == "conv2d":
+            return reference.conv2d(x, weight, padding=((1, 1), (1, 1)))
+        windows = [reference.pool_windows(side, 2, 2, 0, 0) for side in x.shape[2:]]
+        return reference.max_pool2d(x, *windows)[0]
+
+
 OPS = {
     "conv2d": Conv2d,
     "maps": Maps,
@@ -295,6 +328,7 @@ OPS = {
     "dropout": Dropout,
     "activation": Activation,
     "recurrent": Recurrent,
+    "call": Call,
 }
 
 

@@ -75,6 +75,7 @@ SIZES = {
     "dropout": {size.name: size for size in shapes.REAL_ARRAYS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
+    "call": {"tiny": shapes.Tiny("tiny")},
 }
 
 
@@ -138,7 +139,8 @@ def describe(op, name):
         groups = f", {size.groups} groups" if 1 < size.groups < size.c else ""
         return f"{kind}{by(size.kernel)}{stride}{groups}, {size.c}-{size.k}, {by(size.sizes)}"
     if op == "gemm":
-        return f"{size.m} x {size.n} x {size.k}"
+        batch = f"{size.batch} times " if size.batch > 1 else ""
+        return f"{batch}{size.m} x {size.n} x {size.k}" + (", weights (n, k)" if size.linear else "")
     if op == "recurrent":
         return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
     return name.replace("_", " ")

@@ -91,11 +91,21 @@ typedef struct fc_gemm {
     int64_t a_stride, b_stride, c_stride;
     float alpha, beta;
     fc_activation activation;
+    bool in_order; /* every sum in the order of k: a row has the same bits whatever the number of rows */
 } fc_gemm;
 
 int64_t fc_gemm_workspace_bytes(const fc_gemm *gemm, const fc_context *ctx);
 void fc_gemm_run(const fc_gemm *gemm, const float *a, const float *b, const float *bias, float *c, void *workspace,
                  const fc_context *ctx);
+
+/* `count` products of one geometry, elements from one a, b and c to the next; a step of 0 uses the same again. */
+typedef struct fc_gemm_batch {
+    int64_t count, a_step, b_step, c_step;
+} fc_gemm_batch;
+
+int64_t fc_gemm_batch_workspace_bytes(const fc_gemm *gemm, const fc_gemm_batch *batch, const fc_context *ctx);
+void fc_gemm_batch_run(const fc_gemm *gemm, const fc_gemm_batch *batch, const float *a, const float *b, float *c,
+                       void *workspace, const fc_context *ctx);
 
 /* --------------------------------------------------------------------------------------------------- convolution */
 

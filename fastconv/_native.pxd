@@ -48,9 +48,15 @@ cdef extern from "fastconv.h" nogil:
         int64_t a_stride, b_stride, c_stride
         float alpha, beta
         fc_activation activation
+        c_bool in_order
     int64_t fc_gemm_workspace_bytes(const fc_gemm *gemm, const fc_context *ctx)
     void fc_gemm_run(const fc_gemm *gemm, const float *a, const float *b, const float *bias, float *c,
                      void *workspace, const fc_context *ctx)
+    ctypedef struct fc_gemm_batch:
+        int64_t count, a_step, b_step, c_step
+    int64_t fc_gemm_batch_workspace_bytes(const fc_gemm *gemm, const fc_gemm_batch *batch, const fc_context *ctx)
+    void fc_gemm_batch_run(const fc_gemm *gemm, const fc_gemm_batch *batch, const float *a, const float *b, float *c,
+                           void *workspace, const fc_context *ctx)
 
     # convolution
     ctypedef enum fc_conv2d_algorithm:

@@ -9,10 +9,12 @@ Design:
 - Scratch belongs to the calling thread and only grows (see `lend`).
 """
 
+include "native/arrays.pxi"
 include "native/operands.pxi"
 include "native/context.pxi"
 include "native/activation.pxi"
 include "native/gemm.pxi"
+include "native/linear.pxi"
 include "native/conv2d.pxi"
 include "native/pool2d.pxi"
 include "native/interpolate.pxi"

@@ -131,6 +131,19 @@ def gemm(a, b, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=0.0, bia
     return y if bias is None else y + np.asarray(bias, np.float64)
 
 
+def matmul_backward(dy, a, b):
+    """(da, db) of a @ b, the matrices of a batch one by one; a broadcast operand's gradients add up."""
+    batch = dy.shape[:-2]
+    da_stack, db_stack = (np.zeros((math.prod(value.shape[:-2]), *value.shape[-2:])) for value in (a, b))
+    a_all, b_all = (np.broadcast_to(value, (*batch, *value.shape[-2:])) for value in (a, b))
+    a_at, b_at = (np.broadcast_to(np.arange(math.prod(v.shape[:-2])).reshape(v.shape[:-2]), batch) for v in (a, b))
+    for index in np.ndindex(batch):
+        dy_one = np.asarray(dy[index], np.float64)
+        da_stack[a_at[index]] += dy_one @ b_all[index].T
+        db_stack[b_at[index]] += a_all[index].T @ dy_one
+    return da_stack.reshape(a.shape), db_stack.reshape(b.shape)
+
+
 def linear(x, weight, bias=None):
     """x @ weight.T + bias"""
     y = np.asarray(x, np.float64) @ np.asarray(weight, np.float64).T

@@ -335,16 +335,31 @@ REAL = (*RESNET50, *VGG16, *ALEXNET, *MOBILENET, *LENET, *OTHERS)
 
 
 class Gemm(NamedTuple):
-    """A product (m, k) @ (k, n)."""
+    """A product (m, k) @ (k, n), or a batch of them; linear: the right side is given as (n, k)."""
 
     name: str
     m: int
     n: int
     k: int
+    batch: int = 1
+    linear: bool = False
 
     @property
     def multiply_adds(self):
-        return self.m * self.n * self.k
+        return self.batch * self.m * self.n * self.k
+
+    @property
+    def a_shape(self):
+        return (self.m, self.k) if self.batch == 1 else (self.batch, self.m, self.k)
+
+    @property
+    def b_shape(self):
+        matrix = (self.n, self.k) if self.linear else (self.k, self.n)
+        return matrix if self.batch == 1 else (self.batch, *matrix)
+
+    @property
+    def c_shape(self):
+        return (self.m, self.n) if self.batch == 1 else (self.batch, self.m, self.n)
 
 
 AWKWARD_GEMMS = (
@@ -363,16 +378,35 @@ AWKWARD_GEMMS = (
     Gemm("one_past_the_strip", 97, 65, 9),
     Gemm("one_past_the_panels", 5, 2049, 7),
     Gemm("threads", 193, 129, 65),
+    Gemm("few_rows", 6, 1029, 130),
+    Gemm("three_groups_of_few_rows", 11, 515, 131),
+    Gemm("few_rows_and_blocks_of_depth", 3, 259, 1290),
+    Gemm("few_columns_of_many", 23, 5, 300),
 )
 
 REAL_GEMMS = (
-    Gemm("mlp_784_512_batch_64", 64, 512, 784),
-    Gemm("lstm_gates_batch_32", 32, 2048, 512),
-    Gemm("resnet50_classifier", 1, 1000, 2048),
+    Gemm("square_64", 64, 64, 64),
+    Gemm("square_128", 128, 128, 128),
+    Gemm("square_256", 256, 256, 256),
     Gemm("square_512", 512, 512, 512),
     Gemm("square_1024", 1024, 1024, 1024),
+    Gemm("resnet50_conv5_unfolded", 49, 512, 4608),
+    Gemm("resnet50_conv2_unfolded", 64, 3136, 576),
+    Gemm("hidden_1024_batch_32", 32, 1024, 1024),
+    Gemm("hidden_1024_batch_6", 6, 1024, 1024),
+    Gemm("mlp_784_512_batch_64", 64, 512, 784),
+    Gemm("lstm_gates_batch_32", 32, 2048, 512),
     Gemm("bert_projection", 128, 768, 768),
     Gemm("tall_and_thin", 4096, 64, 64),
+    Gemm("hidden_1024", 1, 1024, 1024),
+    Gemm("resnet50_classifier", 1, 1000, 2048),
+    Gemm("resnet50_classifier_linear", 1, 1000, 2048, linear=True),
+    Gemm("vgg16_fc7_linear", 1, 4096, 4096, linear=True),
+    Gemm("attention_scores", 64, 64, 32, batch=96),
+    Gemm("heads_8", 8, 8, 8, batch=4096),
+    Gemm("heads_16", 16, 16, 16, batch=2048),
+    Gemm("heads_32", 32, 32, 32, batch=512),
+    Gemm("heads_64", 64, 64, 64, batch=128),
 )
 
 
@@ -468,6 +502,22 @@ class Elementwise(NamedTuple):
 
     name: str
     count: int
+
+
+class Tiny(NamedTuple):
+    """Operands of a few numbers: a call's time is what it costs beside its work."""
+
+    name: str
+
+    def shapes(self, op):
+        """Of the op's arrays, in the order of its arguments."""
+        return {
+            "relu": [(10,)],
+            "softmax": [(4, 8)],
+            "linear": [(1, 8), (4, 8)],
+            "conv2d": [(1, 3, 8, 8), (4, 3, 3, 3)],
+            "max_pool2d": [(1, 3, 8, 8)],
+        }[op]
 
 
 REAL_ARRAYS = (Elementwise("in_cache_64k", 65536), Elementwise("in_memory_4m", 1 << 22))

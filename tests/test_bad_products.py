@@ -23,6 +23,7 @@ def operands():
 VALID = {
     "gemm": "ops.gemm({a}, {b}, bias={five})",
     "matmul": "ops.matmul({a}, {b})",
+    "matmul_backward": "ops.matmul_backward({drows}, {rows}, {b})",
     "linear": "ops.linear({rows}, {weight}, {five})",
     "linear_backward_input": "ops.linear_backward_input({drows}, {weight})",
     "linear_backward_weight": "ops.linear_backward_weight({drows}, {rows})",
@@ -48,7 +49,14 @@ def refused():
         yield "gemm", f"ops.gemm(a, b, beta={value}, out=c)", TypeError, ["beta"]
     yield "matmul", "ops.matmul(a, a)", ValueError, ["(3, 4)"]
     yield "matmul", "ops.matmul(a[0], b)", ValueError, ["a", "2 dimensions"]
-    yield "matmul", "ops.matmul(a, b[None])", ValueError, ["b", "2 dimensions"]
+    yield "matmul", "ops.matmul(rows, b[0])", ValueError, ["b", "2 dimensions"]
+    yield "matmul", "ops.matmul(rows, b[:3])", ValueError, ["(2, 3, 4)", "(3, 5)"]
+    yield "matmul", "ops.matmul(rows, np.stack([b] * 3))", ValueError, ["(2, 3, 4)", "(3, 4, 5)", "broadcast"]
+    yield "matmul", "ops.matmul(rows, b, out=c)", ValueError, ["out", "(2, 3, 5)"]
+    yield "matmul", "ops.matmul(rows, rows.swapaxes(1, 2), out=np.zeros((2, 3, 3)))", TypeError, ["out", "float64"]
+    yield "matmul_backward", "ops.matmul_backward(drows, rows, b[:3])", ValueError, ["(3, 5)"]
+    yield "matmul_backward", "ops.matmul_backward(drows[:1], rows, b)", ValueError, ["dy", "(2, 3, 5)"]
+    yield "matmul_backward", "ops.matmul_backward(drows, rows, b[0])", ValueError, ["b", "2 dimensions"]
     yield "linear", "ops.linear(rows[..., :3], weight)", ValueError, ["x", "(2, 3, 3)", "4"]
     yield "linear", "ops.linear(f32(1)[None][0:1].sum(keepdims=True)[0], weight)", TypeError, ["x"]
     yield "linear", "ops.linear(rows, weight, five[:2])", ValueError, ["bias"]

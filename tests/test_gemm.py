@@ -66,6 +66,54 @@ def test_every_tile_size(rows, isa, rng):
             assert_equal(out, wanted, f"{columns} columns, {activation}")
 
 
+BATCHES = (
+    ((5, 3, 4), (5, 4, 6)),
+    ((3, 4), (5, 4, 6)),
+    ((5, 3, 4), (4, 6)),
+    ((2, 1, 3, 4), (7, 4, 6)),
+    ((2, 7, 17, 33), (2, 7, 33, 16)),
+    ((7, 1, 300), (1, 300, 5)),
+    ((3, 64, 64), (3, 64, 64)),
+    ((2, 130, 130), (2, 130, 130)),
+    ((0, 3, 4), (0, 4, 6)),
+    ((5, 0, 4), (5, 4, 6)),
+    ((5, 3, 0), (5, 0, 6)),
+    ((1, 3, 4), (0, 4, 6)),
+)
+
+
+@pytest.mark.parametrize(("a_shape", "b_shape"), BATCHES)
+def test_batches_are_exact(a_shape, b_shape, isa, rng):
+    """As numpy.matmul in float64, in every order of each operand's matrices, for any number of threads."""
+    a, b = integers(rng, a_shape, 2 * a_shape[-1]), integers(rng, b_shape, 2 * a_shape[-1])
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    turned = lambda x: np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)  # noqa: E731
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            for left, right in itertools.product((a, turned(a), a[..., ::-1][..., ::-1]), (b, turned(b))):
+                out = np.full(expected.shape, np.nan, np.float32)
+                assert_equal(ops.matmul(left, right), expected)
+                assert ops.matmul(left, right, out=out) is out
+                assert_equal(out, expected)
+
+
+@pytest.mark.parametrize(("a_shape", "b_shape"), BATCHES)
+def test_batch_gradients(a_shape, b_shape, isa, rng):
+    a, b = integers(rng, a_shape, 100), integers(rng, b_shape, 100)
+    dy = integers(rng, ops.matmul(a, b).shape, 100)
+    for got, wanted in zip(ops.matmul_backward(dy, a, b), reference.matmul_backward(dy, a, b), strict=True):
+        assert_equal(got, wanted)
+
+
+def test_out_of_a_batch_may_overlap_an_operand(isa, rng):
+    memory = integers(rng, (3 * 9 * 9 + 5,), 30)
+    a, b = memory[:-5].reshape(3, 9, 9), integers(rng, (3, 9, 9), 30)
+    for out in (a, memory[5:].reshape(3, 9, 9)):
+        expected = a.astype(np.float64) @ b
+        ops.matmul(a, b, out=out)
+        assert_equal(out, expected)
+
+
 def test_matmul(isa, rng):
     a, b = integers(rng, (17, 33), 33), integers(rng, (33, 9), 33)
     assert_equal(ops.matmul(a, b), reference.gemm(a, b))
@@ -83,7 +131,11 @@ def real_problem(case):
     return a, b, bias, c, reference.gemm(a, b), reference.gemm(np.abs(a), np.abs(b))
 
 
-@pytest.mark.parametrize("case", [*AWKWARD_GEMMS, *(g for g in REAL_GEMMS if g.name != "square_1024")], ids=ids)
+# Sums of at most so many products: a float64 reference of more takes longer than all other tests.
+SMALL_REAL_GEMMS = [g for g in REAL_GEMMS if g.batch == 1 and not g.linear and g.multiply_adds <= 150e6]
+
+
+@pytest.mark.parametrize("case", [*AWKWARD_GEMMS, *SMALL_REAL_GEMMS], ids=ids)
 def test_accuracy_on_reals(case, isa):
     a, b, bias, c, product, magnitude = real_problem(case)
     assert_accurate(ops.matmul(a, b), product, magnitude, case.k)

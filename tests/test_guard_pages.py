@@ -39,6 +39,18 @@ def gemm_calls(rng):
                 yield name, call, [a, b, reals(rng, (case.n,))], [(case.m, case.n)]
 
 
+def gemm_batch_calls(rng):
+    for case in GEMMS:
+        for transpose_a, transpose_b in ((False, False), (True, False), (False, True), (True, True)):
+            a = reals(rng, (3, case.k, case.m) if transpose_a else (3, case.m, case.k))
+            b = reals(rng, (1, case.n, case.k) if transpose_b else (1, case.k, case.n))
+
+            def call(a, b, c, context, flags=(transpose_a, transpose_b)):
+                _native.gemm_batch(a, b, c, *flags, context)
+
+            yield f"gemm_batch {case.name} {transpose_a} {transpose_b}", call, [a, b], [(3, case.m, case.n)]
+
+
 def conv2d_calls(rng):
     for case in AWKWARD:
         for algorithm in _native.CONV2D_ALGORITHMS:
@@ -278,6 +290,7 @@ def layout_calls(rng):
 
 CALLS = {
     "gemm": gemm_calls,
+    "gemm_batch": gemm_batch_calls,
     "conv2d": conv2d_calls,
     "pool2d": pool2d_calls,
     "elementwise": elementwise_calls,

@@ -321,7 +321,7 @@ def test_one_packed_weight_serves_many_threads():
 def test_the_gil_is_released():
     """While a call runs, another thread goes on: it must wake up many times during a call of a tenth of a second."""
     rng = np.random.default_rng(4)
-    x, weight = reals(rng, (1, 64, 64, 64)), reals(rng, (64, 64, 3, 3))
+    x, weight = reals(rng, (8, 64, 64, 64)), reals(rng, (64, 64, 3, 3))
     running, ticks, wakes = threading.Event(), [], 0
 
     def tick():

@@ -35,6 +35,7 @@ MODES = {
         ("dropout", None): ("aten",),
         ("activation", None): ("aten",),
         ("recurrent", None): ("layer",),
+        ("call", None): ("functional",),
     },
     "onnxruntime": {
         ("conv2d", "forward"): ("session",),

@@ -48,7 +48,9 @@ def conv2d(size, pass_, algorithm, operands):
 
 
 def gemm(size, operands):
-    a, b, out = operands["a"], operands["b"], np.empty((size.m, size.n), np.float32)
+    a, b, out = operands["a"], operands["b"], np.empty(size.c_shape, np.float32)
+    if size.linear:
+        return lambda: ops.linear(a, b)
     return lambda: ops.matmul(a, b, out=out)
 
 
@@ -131,6 +133,20 @@ def recurrent(size, pass_, operands):
     return training
 
 
+def tiny(op, operands):
+    """With the arguments written out, as in a program."""
+    if op in ("relu", "softmax"):
+        function, (x,) = getattr(ops, op), operands
+        return lambda: function(x)
+    if op == "max_pool2d":
+        (x,) = operands
+        return lambda: ops.max_pool2d(x, 2)
+    x, weight = operands
+    if op == "linear":
+        return lambda: ops.linear(x, weight)
+    return lambda: ops.conv2d(x, weight, padding=1)
+
+
 def first_calls(task, operands, count=20):
     """Seconds of each of the first calls with these sizes, the plan included."""
     x, weight, times = operands["x"], operands["weight"], []
@@ -153,6 +169,8 @@ def prepare(task, mode, options, operands):
         return conv2d(task.size, task.pass_, mode, operands), np.asarray
     if task.op == "maps":
         return convolution(task.size, task.pass_, task.size.geometry, operands), np.asarray
+    if task.op == "call":
+        return tiny(task.pass_, list(operands.values())), np.asarray
     if task.op == "gemm":
         return gemm(task.size, operands), np.asarray
     if task.op == "dropout":

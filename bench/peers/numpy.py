@@ -108,7 +108,8 @@ def prepare(task, mode, options, operands):
     if task.op == "conv2d":
         return conv2d(task.size, task.pass_, operands), np.asarray
     if task.op == "gemm":
-        a, b, out = operands["a"], operands["b"], np.empty((task.size.m, task.size.n), np.float32)
+        a, b, out = operands["a"], operands["b"], np.empty(task.size.c_shape, np.float32)
+        b = b.T if task.size.linear else b
         return lambda: np.matmul(a, b, out=out), np.asarray
     if task.op == "activation":
         return activation(task.pass_, operands["x"]), np.asarray

@@ -133,9 +133,16 @@ def prepare(task, mode, options, operands):
         serialized = model(convolution_node(size), {"x": size.x_shape}, size.y_shape, {"weight": operands["weight"]})
         return bound(serialized, {"x": operands["x"]}, size.y_shape, options["threads"])
     if task.op == "gemm":
-        node, shape = helper.make_node("MatMul", ["a", "b"], ["y"]), (size.m, size.n)
-        serialized = model(node, {"a": (size.m, size.k)}, shape, {"b": operands["b"]})
-        return bound(serialized, {"a": operands["a"]}, shape, options["threads"])
+        node = (
+            helper.make_node("Gemm", ["a", "b"], ["y"], transB=1)
+            if size.linear
+            else helper.make_node("MatMul", ["a", "b"], ["y"])
+        )
+        # A batch has no weights: both sides are given anew, as in attention.
+        inputs = {"a": size.a_shape} | ({"b": size.b_shape} if size.batch > 1 else {})
+        constants = {} if size.batch > 1 else {"b": operands["b"]}
+        serialized = model(node, inputs, size.c_shape, constants)
+        return bound(serialized, {name: operands[name] for name in inputs}, size.c_shape, options["threads"])
     if task.op == "pool2d":
         node, pads = {"max": "MaxPool", "avg": "AveragePool"}[task.pass_], [size.padding] * 4
         counting = {"count_include_pad": 1} if task.pass_ == "avg" else {}

@@ -101,8 +101,10 @@ def prepare(task, mode, options, operands):
         if mode == "nhwc":
             value, back = np.moveaxis(value, 1, -1), (0, 3, 1, 2)
     elif task.op == "gemm":
+        if size.batch > 1:
+            raise Unsupported("a model of one input has weights")
         x = opset13.parameter(operands["a"].shape, np.float32)
-        y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)
+        y = opset13.matmul(x, opset13.constant(operands["b"]), False, size.linear)
         value, back = operands["a"], (0, 1)
     else:
         raise Unsupported(f"no {task.op}")

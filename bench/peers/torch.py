@@ -121,6 +121,23 @@ def dropout(pass_, operands):
     return training, fetch
 
 
+def tiny(op, operands):
+    """With the arguments written out, as in a program."""
+    if op == "relu":
+        (x,) = operands
+        return lambda: torch.relu(x)
+    if op == "softmax":
+        (x,) = operands
+        return lambda: torch.softmax(x, -1)
+    if op == "max_pool2d":
+        (x,) = operands
+        return lambda: functional.max_pool2d(x, 2)
+    x, weight = operands
+    if op == "linear":
+        return lambda: functional.linear(x, weight)
+    return lambda: functional.conv2d(x, weight, padding=1)
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -152,8 +169,8 @@ def prepare(task, mode, options, operands):
         call = convolution(task.size, task.pass_, mode, operands)
     elif task.op == "gemm":
         a, b = (torch.from_numpy(operands[name]) for name in "ab")
-        out = torch.empty(task.size.m, task.size.n)
-        call = lambda: torch.mm(a, b, out=out)
+        out = torch.empty(task.size.c_shape)
+        call = (lambda: functional.linear(a, b)) if task.size.linear else (lambda: torch.matmul(a, b, out=out))
     elif task.op == "pool2d":
         call = pool2d(task.size, task.pass_, mode, operands)
     elif task.op in ("interpolate", "rearrange"):
@@ -165,6 +182,8 @@ def prepare(task, mode, options, operands):
         x = torch.from_numpy(operands["x"])
         function = getattr(torch, task.pass_, None) or getattr(functional, task.pass_)
         call = lambda: function(x)
+    elif task.op == "call":
+        call = tiny(task.pass_, [torch.from_numpy(operand) for operand in operands.values()])
     else:
         call = recurrent(task.size, task.pass_, operands)
     return call, lambda result: result.detach().numpy()

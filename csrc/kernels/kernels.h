@@ -9,7 +9,7 @@
 #include "../common.h"
 #include "../fastconv.h"
 
-enum { FC_MAX_TILE_ROWS = 16, FC_MAX_TILE_COLUMNS = 32, FC_PLANE_OUTPUTS = 6 };
+enum { FC_MAX_TILE_ROWS = 16, FC_MAX_TILE_COLUMNS = 32, FC_PLANE_OUTPUTS = 6, FC_FEW_ROWS = 6 };
 
 /* One tile of a product, y[i][j] = sum over taps t and depth d of x[t][i][d * x_step] * w[(t * depth + d) * w_step + j],
  * the vocabulary of GEMM, of convolution (x: one pointer a tap and output pixel) and of both backward passes. */
@@ -25,7 +25,8 @@ typedef struct fc_tile {
     float *const *y;       /* [rows] */
     int64_t y_offset;      /* elements added to every output pointer */
     int64_t x_row, y_row;  /* gemm_run alone: elements between rows; x is [taps], y a single pointer, both of row 0 */
-    int64_t ahead, fetched; /* gemm_run alone: x[0] + ahead is fetched, `fetched` elements with each row; 0 for none */
+    int64_t ahead, fetched; /* gemm_run: x[0] + ahead is fetched, `fetched` elements with each row; 0 for none.
+                             * pack_tile: the rows of w that follow this tile's lie `ahead` elements further than w_step says */
     float alpha, beta;     /* y = alpha * product + beta * y; beta == 0 never reads y */
     bool resume;           /* gemm_tile alone: sums start from y, as if no depth had been cut; whole vectors of columns */
     /* What follows is applied after the last block of the depth. */
@@ -33,6 +34,15 @@ typedef struct fc_tile {
     const float *residual, *origin;  /* residual[at - origin] is added to the output at `at`; NULL for none */
     const fc_activation *activation; /* NULL for none */
 } fc_tile;
+
+/* Small products, `count` of them, elements from one to the next; m x k times k x n, each. */
+typedef struct fc_products {
+    int64_t count, m, n, k;
+    const float *a, *b;
+    float *c;
+    int64_t a_next, b_next, c_next;
+    int64_t a_row, a_step, b_row, c_row; /* a_step: from one depth to the next; a_row, b_row, c_row: from a row to the next */
+} fc_products;
 
 /* A reduction over runs of pixels: y[i][j] (+)= sum over runs t and steps d of x[t][i + d * x_step] * w[t][j + d * w_step].
  * Both operands lie in memory as they are (NHWC): rows and columns are contiguous channels. */
@@ -207,6 +217,7 @@ struct fc_kernels {
     int tile_rows;    /* the tallest outer_tile and pack_tile, and rows of winograd_sums */
     int tile_columns; /* the widest: two vectors */
     int plane_vectors[FC_PLANE_OUTPUTS]; /* vectors of pixels in a plane_tile of 1, 2, ... outputs */
+    int few_rows;     /* the most of add_products and dot_products */
     int panel_rows;   /* the least that is whole tiles and whole vectors */
     int window_values[2];              /* the most rows, of all lines, in a window_tile of one and of two vectors */
     const struct fc_kernels *narrow;   /* for columns that fill half a vector; or these kernels themselves */

@@ -74,9 +74,9 @@ class _Convolution(Layer):
             if self.input_grad:
                 dx = getattr(ops, f"{self.op}_backward_input")(dy, weight, padded.shape, **geometry)
                 dx = self._unpadded(dx, shape)
-            self.weight.add_grad(dweight)
+            self.weight.take_grad(dweight)
             if self.bias is not None:
-                self.bias.add_grad(dbias)
+                self.bias.take_grad(dbias)
             return dx
 
         return y, backward

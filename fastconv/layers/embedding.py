@@ -41,6 +41,6 @@ class Embedding(Layer):
 
         def backward(dy):
             dweight = ops.embedding_backward(dy, ids, self.num_embeddings, padding_idx=self.padding_idx)
-            self.weight.add_grad(dweight)
+            self.weight.take_grad(dweight)
 
         return y, backward

@@ -28,6 +28,7 @@ class FrozenConv2d(Layer):
         self._bias = None if layer.bias is None else layer.bias.value.copy()
         self._geometry, self._padded = layer._geometry(), layer._padded
         self._packed = {}
+        self._last = None, None, None  # shape of x, context and packed weights of the last call, which most are like
         plan = {**self._geometry, "activation": activation}
         ops.conv2d_plan((0, layer.in_channels, *self._least_sizes(layer)), self._weight.shape, **plan)
 
@@ -36,14 +37,20 @@ class FrozenConv2d(Layer):
         """Sizes that any kernel fits, to have a wrong activation refused here."""
         return [step * (size - 1) + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
 
-    def __call__(self, x, residual=None):
-        x = self._padded(array("conv2d", "x", x, 4))
-        plan = ops.conv2d_plan(x.shape, self._weight.shape, **self._geometry, constant_weights=True)
-        key = plan.packing_key(runtime.context())
+    def _weights(self, x_shape, context):
+        plan = ops.conv2d_plan(x_shape, self._weight.shape, **self._geometry, constant_weights=True)
+        key = plan.packing_key(context)
         if key not in self._packed:
-            self._packed[key] = plan.pack(self._weight, runtime.context())
-        options = {**self._geometry, "activation": self.activation, "residual": residual}
-        return ops.conv2d(x, self._packed[key], self._bias, **options)
+            self._packed[key] = plan.pack(self._weight, context)
+        return self._packed[key]
+
+    def __call__(self, x, residual=None):
+        x, context = self._padded(array("conv2d", "x", x, 4)), runtime.context()
+        shape, before, packed = self._last
+        if shape != x.shape or before is not context:
+            packed = self._weights(x.shape, context)
+            self._last = x.shape, context, packed
+        return ops.conv2d(x, packed, self._bias, residual=residual, activation=self.activation, **self._geometry)
 
     def forward(self, x, *, training=True):
         if training:

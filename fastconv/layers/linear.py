@@ -43,9 +43,9 @@ class Linear(Layer):
         def backward(dy):
             dweight, dbias = ops.linear_backward_weight(dy, x)
             dx = ops.linear_backward_input(dy, weight) if self.input_grad else None
-            self.weight.add_grad(dweight)
+            self.weight.take_grad(dweight)
             if self.bias is not None:
-                self.bias.add_grad(dbias)
+                self.bias.take_grad(dbias)
             return dx
 
         return y, backward

@@ -13,6 +13,13 @@ cdef void *buffer(object array, str name, tuple shape, bint writable, char code,
     """The address of a C-contiguous array of exactly this shape and format."""
     cdef Py_buffer view
     cdef Py_ssize_t i, size
+    if code == b"f" and is_plain(array, <int>len(shape)) and (not writable or cnp.PyArray_ISWRITEABLE(array)):
+        for i in range(len(shape)):
+            if cnp.PyArray_DIMS(array)[i] != <Py_ssize_t>shape[i]:
+                break
+        else:
+            return cnp.PyArray_DATA(array)
+    # Anything else that has a buffer, or the error.
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
     try:
         size = 1 if code == b"?" else 4

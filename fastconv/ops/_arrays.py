@@ -1,6 +1,5 @@
 """What every op does with its arrays: type checks, memory order, geometry."""
 
-import math
 import operator
 from numbers import Real
 
@@ -11,16 +10,7 @@ from fastconv.runtime import context
 
 FLOAT32 = np.dtype(np.float32)
 
-
-def array(function, name, value, ndim=None):
-    """`value` as a float32 array, or an error naming function, argument, value and rule. Never casts."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{function}: {name} is {type(value).__name__}: must be a NumPy array of float32")
-    if value.dtype != FLOAT32:
-        raise TypeError(f"{function}: {name} has dtype {value.dtype}: must be float32; use {name}.astype(np.float32)")
-    if ndim is not None and value.ndim != ndim:
-        raise ValueError(f"{function}: {name} has shape {value.shape}: must have {ndim} dimensions")
-    return value
+array = _native.array  # (function, name, value, ndim=None): value, checked to be a float32 array
 
 
 def contiguous(value):
@@ -48,16 +38,7 @@ def channels_last(x):
     return x.transpose(0, *range(2, x.ndim), 1)
 
 
-# Smaller arrays are as fast wherever they lie.
-_BLOCK_BYTES = 16 * 1024
-
-
-def empty(shape):
-    """An uninitialised float32 array in C order, large ones at whole cache lines (see `_native.Block`)."""
-    size = 4 * math.prod(shape)
-    if size < _BLOCK_BYTES:
-        return np.empty(shape, np.float32)
-    return np.ndarray(shape, np.float32, _native.Block(size))
+empty = _native.empty  # (shape): an uninitialised float32 array in C order
 
 
 def empty_like(x):
@@ -75,15 +56,8 @@ def nhwc(x):
 
     Of maps with any number of spatial axes: (N, L, C) of (N, C, L), (N, D, H, W, C) of (N, C, D, H, W).
     """
-    view = channels_last(x)
-    if view.flags.c_contiguous and view.flags.aligned:
-        return view
-    source = contiguous(x)
-    batch, channels, *sizes = source.shape
-    pixels = math.prod(sizes)
-    target = empty(view.shape)
-    _native.transpose(source.reshape(batch, channels, pixels), target.reshape(batch, pixels, channels), context())
-    return target
+    memory = _native.channels_last(x, context())
+    return _native.channels_last(contiguous(x), context()) if memory is NotImplemented else memory
 
 
 def map_of_shape(function, name, value, shape):
@@ -91,10 +65,8 @@ def map_of_shape(function, name, value, shape):
     return nhwc(of_shape(function, name, value, shape))
 
 
-def empty_images(batch, channels, *sizes):
-    """An uninitialised (N, C, H, W) array on (N, H, W, C) memory, and that memory; sizes: the spatial ones."""
-    memory = empty((batch, *sizes, channels))
-    return memory.transpose(0, -1, *range(1, 1 + len(sizes))), memory
+# (N, C, *sizes): an uninitialised array of this shape on (N, *sizes, C) memory, and that memory
+empty_images = _native.empty_images
 
 
 def image_target(function, out, shape, *operands):
@@ -106,14 +78,10 @@ def image_target(function, out, shape, *operands):
     if out is not None:
         check_out(function, out, shape)
         memory = channels_last(out)
-        if memory.flags.c_contiguous and out.flags.aligned and not any(shared(out, value) for value in operands):
+        shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
+        if memory.flags.c_contiguous and out.flags.aligned and not shared:
             return out, memory
     return empty_images(*shape)
-
-
-def shared(out, value):
-    """Whether an op that writes out might change value before it has read it."""
-    return isinstance(value, np.ndarray) and np.may_share_memory(out, value)
 
 
 def dense(x):
@@ -142,11 +110,49 @@ def like(function, name, value, reference):
     return copy
 
 
-def check_out(function, out, shape):
+def check_out(function, out, shape, name="out"):
     """Refuse an `out` that is not a writeable float32 array of exactly this shape."""
-    of_shape(function, "out", out, shape)
+    of_shape(function, name, out, shape)
     if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only: must be writeable")
+        raise ValueError(f"{function}: {name} is read-only: must be writeable")
+
+
+def target(function, out, shape, *operands, name="out"):
+    """Where an op writes a result in C order: `out`, which is checked, or a new array where it is None.
+
+    Also a new one where kernels cannot write to out itself: not in C order, or shared with an operand; see `returned`.
+    """
+    if out is not None:
+        check_out(function, out, shape, name)
+        shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
+        if out.flags.c_contiguous and out.flags.aligned and not shared:
+            return out
+    return empty(shape)
+
+
+def outs(function, out, *shapes):
+    """The `out` of an op with several results as a tuple, each None or an array of its shape, no two sharing memory."""
+    if out is None:
+        return (None,) * len(shapes)
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        rule = f"must be None or a tuple of {len(shapes)}, each an array or None"
+        raise TypeError(f"{function}: out is {type(out).__name__}: {rule}")
+    given = [(f"out[{i}]", value, shape) for i, (value, shape) in enumerate(zip(out, shapes, strict=True))]
+    given = [each for each in given if each[1] is not None]
+    for i, (name, value, shape) in enumerate(given):
+        check_out(function, value, shape, name)
+        for other, before, _ in given[:i]:
+            if np.shares_memory(value, before):
+                raise ValueError(f"{function}: {name} shares memory with {other}: must not")
+    return out
+
+
+def returned(result, out):
+    """What an op returns that computed `result`: `out`, written unless it is the result itself, or the result."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
 
 
 def output(function, out, reference):
@@ -180,6 +186,8 @@ def integer(function, name, value, minimum):
 
 def number(function, name, value):
     """A float, or an error naming function, argument, value and rule: no strings, arrays or complex numbers."""
+    if type(value) is float:
+        return value
     if not isinstance(value, Real):
         raise TypeError(f"{function}: {name}={value!r}: must be a number")
     return float(value)
@@ -187,6 +195,8 @@ def number(function, name, value):
 
 def sizes(function, name, shape, ndim):
     """A shape of `ndim` sizes >= 0, as a tuple."""
+    if _native.is_tuple_of_integers(shape, ndim, 0):
+        return shape
     if not isinstance(shape, (tuple, list)):
         raise TypeError(f"{function}: {name}={shape!r}: must be a shape")
     if len(shape) != ndim:
@@ -199,6 +209,10 @@ AXES = {1: "(length,)", 2: "(height, width)", 3: "(depth, height, width)"}
 
 def extents(function, name, value, minimum, rank):
     """An int, or a sequence of one a spatial axis, as a tuple of `rank` ints >= minimum."""
+    if type(value) is int and value >= minimum:
+        return (value,) * rank
+    if _native.is_tuple_of_integers(value, rank, minimum):
+        return value
     if isinstance(value, (tuple, list)):
         if len(value) != rank:
             raise ValueError(f"{function}: {name}={value!r}: must be an integer or {AXES[rank]}")
@@ -224,6 +238,8 @@ def pads(function, padding, rank=2):
 
     Of a single axis, (before, after) may stand without the outer parentheses.
     """
+    if type(padding) is int and padding >= 0:
+        return (padding,) * (2 * rank)
     if rank == 1 and isinstance(padding, (tuple, list)) and len(padding) == 2:
         padding = (padding,)
     if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):

@@ -4,6 +4,7 @@ import math
 from functools import lru_cache, wraps
 from typing import NamedTuple
 
+from fastconv import _native
 from fastconv.ops._arrays import extents, hashable, integer, sides
 
 
@@ -39,16 +40,13 @@ class Geometry(NamedTuple):
         return [t * self.dilation[0] - self.pads[0] for t in range(self.weight_shape[2])]
 
 
-def remembered(make):
-    """`make` with a cache, for arguments that may hold lists."""
-    cached = lru_cache(maxsize=1024, typed=True)(make)  # 1.0 equals 1, and is refused
+def _remembered(make):
+    """`make` with a cache, for arguments that may hold lists or wrong types."""
+    cached = lru_cache(maxsize=1024)(make)
 
     @wraps(make)
     def call(*arguments):
-        try:
-            return cached(*arguments)
-        except TypeError:
-            return make(*map(hashable, arguments))
+        return cached(*arguments) if _native.is_exact(arguments) else make(*map(hashable, arguments))
 
     return call
 
@@ -82,7 +80,7 @@ def _check_extent(function, name, shape):
         raise ValueError(f"{function}: {name} would have shape {tuple(shape)}: the sizes overflow 64 bits")
 
 
-@remembered
+@_remembered
 def convolution(function, x_shape, weight_shape, stride, padding, dilation, groups):
     """The Geometry of a convolution of x_shape (N, C, *sizes) with weight_shape (K, C / groups, *kernel)."""
     rank = len(x_shape) - 2
@@ -121,7 +119,7 @@ def convolution(function, x_shape, weight_shape, stride, padding, dilation, grou
     )
 
 
-@remembered
+@_remembered
 def transposed(function, x_shape, weight_shape, stride, padding, output_padding, dilation, groups):
     """The Geometry of the convolution whose transpose takes x_shape (N, C, *sizes): its x is our y, its y our x.
 

@@ -16,7 +16,19 @@ output to its input.
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, contiguous, empty_images, image_target, map_of_shape, nhwc, shaped, sizes
+from fastconv.ops._arrays import (
+    array,
+    check_out,
+    contiguous,
+    empty_images,
+    image_target,
+    map_of_shape,
+    nhwc,
+    outs,
+    returned,
+    shaped,
+    sizes,
+)
 from fastconv.ops._map_geometry import convolution, transposed, volume
 from fastconv.ops.convolution import _cached_plan
 from fastconv.runtime import context
@@ -256,11 +268,32 @@ def _of_shape(function, name, value, shape):
     return volume(map_of_shape(function, name, value, shape))
 
 
-def _returned(y, out):
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+def _is_flat(g):
+    """True where a 2-D convolution takes the maps as they are: those of 1-D and 2-D, unless zeros are added."""
+    return g.rank < 3 and g.extra == (0, 0, 0)
+
+
+def _flat_plan(g, activation, algorithm):
+    return _slice_plan(g, *g.x_shape[:2], g.weight_shape[:2] + g.weight_shape[3:], activation, algorithm)
+
+
+def _image(value):
+    """An (N, C, L) array as an image, None as None; what cannot be one is nothing usual (see native/arrays.pxi)."""
+    if value is None:
+        return None
+    return value[:, :, None] if isinstance(value, np.ndarray) and value.ndim == 3 else NotImplemented
+
+
+def _images(rank, *values):
+    """Maps of one or two spatial axes as images."""
+    return values if rank == 2 else map(_image, values)
+
+
+def _as_map(rank, image, out):
+    """What an op returns of a result computed as an image."""
+    if out is not None:
+        return out
+    return image if rank == 2 else image[:, :, 0]
 
 
 def run_forward(
@@ -269,31 +302,48 @@ def run_forward(
     """What conv1d and conv3d do; arguments as theirs."""
     x, weight = _operands(function, rank, x=x, weight=weight)
     g = convolution(function, x.shape, weight.shape, stride, padding, dilation, groups)
+    if _is_flat(g):
+        operands = (*_images(rank, x, weight), bias, *_images(rank, residual, out))
+        y = _flat_plan(g, activation, algorithm).convolve(*operands, context())
+        if y is not NotImplemented:
+            return _as_map(rank, y, out)
     bias = None if bias is None else shaped(function, "bias", bias, weight.shape[:1])
     added = None if residual is None else _of_shape(function, "residual", residual, g.y_seen)
     y, memory = image_target(function, out, g.y_seen, x, weight, bias, residual)
     _forward(g, _memory(x), weight, bias, added, volume(memory), activation, algorithm)
-    return _returned(y, out)
+    return returned(y, out)
 
 
-def run_backward_input(function, rank, dy, weight, x_shape, stride, padding, dilation, groups, algorithm):
+def run_backward_input(function, rank, dy, weight, x_shape, stride, padding, dilation, groups, algorithm, out):
     """What conv1d_backward_input and conv3d_backward_input do."""
     dy, weight = _operands(function, rank, dy=dy, weight=weight)
     x_shape = sizes(function, "x_shape", x_shape, rank + 2)
     g = convolution(function, x_shape, weight.shape, stride, padding, dilation, groups)
+    if _is_flat(g):
+        dx = _flat_plan(g, None, algorithm).input_gradient(*_images(rank, dy, weight, out), context())
+        if dx is not NotImplemented:
+            return _as_map(rank, dx, out)
     gradient = _of_shape(function, "dy", dy, g.y_seen)
-    dx, memory = empty_images(*x_shape)
+    dx, memory = image_target(function, out, x_shape, dy, weight)
     _backward_input(g, gradient, weight, volume(memory), algorithm)
-    return dx
+    return returned(dx, out)
 
 
-def run_backward_weight(function, rank, dy, x, weight_shape, stride, padding, dilation, groups, algorithm):
+def run_backward_weight(function, rank, dy, x, weight_shape, stride, padding, dilation, groups, algorithm, out):
     """What conv1d_backward_weight and conv3d_backward_weight do."""
     dy, x = _operands(function, rank, dy=dy, x=x)
     weight_shape = sizes(function, "weight_shape", weight_shape, rank + 2)
     g = convolution(function, x.shape, weight_shape, stride, padding, dilation, groups)
+    out = outs(function, out, weight_shape, weight_shape[:1])
+    if _is_flat(g):
+        operands = (*_images(rank, dy, x, out[0]), out[1])
+        gradients = _flat_plan(g, None, algorithm).weight_gradients(*operands, context())
+        if gradients is not NotImplemented:
+            return _as_map(rank, gradients[0], out[0]), gradients[1]
     gradient = _of_shape(function, "dy", dy, g.y_seen)
-    return _backward_weight(g, gradient, _memory(x), algorithm).reshape(weight_shape), _backward_bias(gradient)
+    dweight = _backward_weight(g, gradient, _memory(x), algorithm).reshape(weight_shape)
+    dbias = _backward_bias(gradient)  # before dweight is written, which may lie where dy does
+    return returned(dweight, out[0]), returned(dbias, out[1])
 
 
 def _extended(g, x):
@@ -310,32 +360,55 @@ def run_transposed(
     """What conv_transpose1d, 2d and 3d do."""
     x, weight = _operands(function, rank, x=x, weight=weight)
     g = transposed(function, x.shape, weight.shape, stride, padding, output_padding, dilation, groups)
+    if _is_flat(g):
+        operands = (*_images(rank, x, weight), bias, *_images(rank, out))
+        y = _flat_plan(g, activation, algorithm).convolve_transposed(*operands, context())
+        if y is not NotImplemented:
+            return _as_map(rank, y, out)
     bias = None if bias is None else shaped(function, "bias", bias, g.x_shape[1:2])
     y, memory = image_target(function, out, g.x_seen, x, weight, bias)
     _backward_input(g, _extended(g, x), weight, volume(memory), algorithm, bias, activation)
-    return _returned(y, out)
+    return returned(y, out)
 
 
 def run_transposed_backward_input(
-    function, rank, dy, weight, x_shape, stride, padding, output_padding, dilation, groups, algorithm
+    function, rank, dy, weight, x_shape, stride, padding, output_padding, dilation, groups, algorithm, out
 ):
     """What the backward_input of conv_transpose1d, 2d and 3d does."""
     dy, weight = _operands(function, rank, dy=dy, weight=weight)
     x_shape = sizes(function, "x_shape", x_shape, rank + 2)
     g = transposed(function, x_shape, weight.shape, stride, padding, output_padding, dilation, groups)
+    if _is_flat(g):
+        dy_image, weight_image, out_image = _images(rank, dy, weight, out)
+        plan = _flat_plan(g, None, algorithm)
+        dx = plan.convolve(dy_image, weight_image, None, None, out_image, context())
+        if dx is not NotImplemented:
+            return _as_map(rank, dx, out)
     gradient = _of_shape(function, "dy", dy, g.x_seen)
-    dx, memory = empty_images(*g.y_seen)
+    if any(g.extra):
+        if out is not None:
+            check_out(function, out, x_shape)
+        dx, memory = empty_images(*g.y_seen)
+    else:
+        dx, memory = image_target(function, out, x_shape, dy, weight)
     _forward(g, gradient, weight, None, None, volume(memory), None, algorithm)
-    return dx[tuple(slice(size) for size in x_shape)] if any(g.extra) else dx
+    return returned(dx[tuple(slice(size) for size in x_shape)] if any(g.extra) else dx, out)
 
 
 def run_transposed_backward_weight(
-    function, rank, dy, x, weight_shape, stride, padding, output_padding, dilation, groups, algorithm
+    function, rank, dy, x, weight_shape, stride, padding, output_padding, dilation, groups, algorithm, out
 ):
     """What the backward_weight of conv_transpose1d, 2d and 3d does."""
     dy, x = _operands(function, rank, dy=dy, x=x)
     weight_shape = sizes(function, "weight_shape", weight_shape, rank + 2)
     g = transposed(function, x.shape, weight_shape, stride, padding, output_padding, dilation, groups)
+    out = outs(function, out, weight_shape, g.x_shape[1:2])
+    if _is_flat(g):
+        operands = (*_images(rank, x, dy, out[0]), out[1])
+        gradients = _flat_plan(g, None, algorithm).weight_gradients(*operands, context(), transposed=True)
+        if gradients is not NotImplemented:
+            return _as_map(rank, gradients[0], out[0]), gradients[1]
     gradient = _of_shape(function, "dy", dy, g.x_seen)
-    dweight = _backward_weight(g, _extended(g, x), gradient, algorithm)
-    return dweight.reshape(weight_shape), _backward_bias(gradient)
+    dweight = _backward_weight(g, _extended(g, x), gradient, algorithm).reshape(weight_shape)
+    dbias = _backward_bias(gradient)  # before dweight is written, which may lie where dy does
+    return returned(dweight, out[0]), returned(dbias, out[1])

@@ -26,9 +26,13 @@ __all__ = [
 
 
 def _forward(function, x, out, alpha=0.0, beta=0.0, kind=None):
+    code = _native.ACTIVATIONS[kind or function]
+    y = _native.activate(x, out, code, alpha, beta, context())
+    if y is not NotImplemented:
+        return y
     x = dense(array(function, "x", x))
     out, target = output(function, out, x)
-    _native.activation_forward(flat(x), flat(target), _native.ACTIVATIONS[kind or function], alpha, beta, context())
+    _native.activation_forward(flat(x), flat(target), code, alpha, beta, context())
     if target is not out:
         out[...] = target
     return out
@@ -45,8 +49,11 @@ def _backward_operands(function, dy, saved_name, saved, out):
 
 
 def _backward(function, dy, saved, out, alpha=0.0, beta=0.0, kind=None, saved_name="x"):
-    dy, saved, out, target = _backward_operands(function, dy, saved_name, saved, out)
     code = _native.ACTIVATIONS[kind or function.removesuffix("_backward")]
+    dx = _native.activate_backward(dy, saved, out, code, alpha, beta, context())
+    if dx is not NotImplemented:
+        return dx
+    dy, saved, out, target = _backward_operands(function, dy, saved_name, saved, out)
     _native.activation_backward(flat(dy), flat(saved), flat(target), code, alpha, beta, context())
     if target is not out:
         out[...] = target
@@ -334,6 +341,9 @@ def _scatter(matrix, target, axis):
 
 
 def _softmax(function, x, axis, out, log):
+    y = _native.softmax(x, axis, out, log, context())
+    if y is not NotImplemented:
+        return y
     x = dense(array(function, "x", x))
     axis = _axis(function, axis, x.ndim)
     out, target = output(function, out, x)
@@ -348,6 +358,9 @@ def _softmax(function, x, axis, out, log):
 
 
 def _softmax_backward(function, dy, y, axis, out, log):
+    dx = _native.softmax_gradient(dy, y, axis, out, log, context())
+    if dx is not NotImplemented:
+        return dx
     dy, y, out, target = _backward_operands(function, dy, "y", y, out)
     axis = _axis(function, axis, y.ndim)
     dy_matrix, is_view = _rows(dy, axis)

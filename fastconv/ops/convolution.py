@@ -1,23 +1,23 @@
 """2-D convolution (cross-correlation, as in every deep-learning library), forward and backward."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from fastconv import _native
 from fastconv.ops._arrays import (
     array,
     contiguous,
-    empty_images,
     hashable,
     image_target,
     integer,
     map_of_shape,
     nhwc,
+    outs,
     pair,
+    returned,
     shaped,
     sides,
     sizes,
+    target,
 )
 from fastconv.ops._fused import activation_code
 from fastconv.runtime import context
@@ -25,7 +25,10 @@ from fastconv.runtime import context
 __all__ = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_pack", "conv2d_plan"]
 
 
-@lru_cache(maxsize=4096, typed=True)  # 1.0 equals 1, and is refused
+_plans = {}  # by what was asked for; emptied when it is full
+_MOST_PLANS = 4096
+
+
 def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, exact, constant):
     stride = pair(function, "stride", stride, 1)
     dilation = pair(function, "dilation", dilation, 1)
@@ -43,14 +46,28 @@ def _plan(function, x_shape, weight_shape, stride, padding, dilation, groups, ac
         raise ValueError(f"{function}: {error}") from None
 
 
-def _cached_plan(function, x_shape, weight_shape, *geometry, constant=False):
-    """geometry: stride, padding, dilation, groups, activation, algorithm. constant: weights are packed once."""
+def _cached_plan(
+    function, x_shape, weight_shape, stride, padding, dilation, groups, activation, algorithm, constant=False
+):
+    """The plan of this geometry, as the caller gave it. constant: weights are packed once."""
     exact = not context().winograd
-    try:
-        return _plan(function, x_shape, weight_shape, *geometry, exact, constant)
-    except TypeError:
-        # A list somewhere, or a wrong type, which then fails with its own message.
-        return _plan.__wrapped__(function, x_shape, weight_shape, *map(hashable, geometry), exact, constant)
+    geometry = stride, padding, dilation, groups
+    key = x_shape, weight_shape, geometry, activation, algorithm, exact, constant
+    kept = _native.is_exact(geometry)  # no lists, and no wrong types, which fail with their own message
+    if kept:
+        try:
+            return _plans[key]
+        except KeyError:
+            pass
+        except TypeError:  # an activation or algorithm that has no hash
+            kept = False
+    given = map(hashable, (*geometry, activation, algorithm))
+    plan = _plan(function, x_shape, weight_shape, *given, exact, constant)
+    if kept:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
 
 
 def conv2d_plan(
@@ -143,10 +160,15 @@ def conv2d(
     function = "conv2d"
     array(function, "x", x, 4)
     if not isinstance(weight, _native.PackedConv2dWeight):
-        weight = contiguous(array(function, "weight", weight, 4))
+        array(function, "weight", weight, 4)
     elif algorithm == "auto":
         algorithm = weight.algorithm
     plan = _cached_plan(function, x.shape, weight.shape, stride, padding, dilation, groups, activation, algorithm)
+    y = plan.convolve(x, weight, bias, residual, out, context())
+    if y is not NotImplemented:
+        return y
+    if isinstance(weight, np.ndarray):
+        weight = contiguous(weight)
     if bias is not None:
         bias = shaped(function, "bias", bias, weight.shape[:1])
     batch, height, width, channels = plan.y_shape
@@ -161,17 +183,16 @@ def conv2d(
         plan.forward(nhwc(x), weight, bias, residual, memory, context())
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
-    if out is None:
-        return y
-    if y is not out:
-        out[...] = y
-    return out
+    return returned(y, out)
 
 
-def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv2d_backward_input(
+    dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradient of `conv2d` (without activation) in x: dy (N, K, P, Q), weight (K, C / groups, R, S) -> dx x_shape.
 
     dx[n,c,h,w] = sum over k,r,s of dy[n,k,p,q] * weight[k,c,r,s], where p*sh + r*dh - top = h, q*sw + s*dw - left = w.
+    out: where to write dx.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, weight = np.ones((1, 2, 5, 5), np.float32), np.ones((2, 3, 3, 3), np.float32)
@@ -180,19 +201,25 @@ def conv2d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     """
     function = "conv2d_backward_input"
     array(function, "dy", dy, 4)
-    weight = contiguous(array(function, "weight", weight, 4))
+    array(function, "weight", weight, 4)
     x_shape = sizes(function, "x_shape", x_shape, 4)
     plan = _cached_plan(function, x_shape, weight.shape, stride, padding, dilation, groups, None, algorithm)
+    dx = plan.input_gradient(dy, weight, out, context())
+    if dx is not NotImplemented:
+        return dx
     gradient = _gradient(function, dy, plan)
-    dx, memory = empty_images(*x_shape)
-    plan.backward_input(gradient, weight, memory, context())
-    return dx
+    dx, memory = image_target(function, out, x_shape, dy, weight)
+    plan.backward_input(gradient, contiguous(weight), memory, context())
+    return returned(dx, out)
 
 
-def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv2d_backward_weight(
+    dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradients of `conv2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
 
     dweight[k,c,r,s] = sum over n,p,q of dy[n,k,p,q] * x[n, c, p*sh + r*dh - top, q*sw + s*dw - left]; dbias sums dy.
+    out: (dweight, dbias), each an array to write to or None. They are written, not added to.
 
     >>> import numpy as np; from fastconv import ops
     >>> dy, x = np.ones((1, 2, 3, 3), np.float32), np.ones((1, 3, 5, 5), np.float32)
@@ -205,11 +232,15 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     array(function, "x", x, 4)
     weight_shape = sizes(function, "weight_shape", weight_shape, 4)
     plan = _cached_plan(function, x.shape, weight_shape, stride, padding, dilation, groups, None, algorithm)
+    out = outs(function, out, weight_shape, weight_shape[:1])
+    gradients = plan.weight_gradients(dy, x, *out, context())
+    if gradients is not NotImplemented:
+        return gradients
     gradient = _gradient(function, dy, plan)
-    dweight = np.empty(weight_shape, np.float32)
-    dbias = np.empty(weight_shape[0], np.float32)
+    dweight = target(function, out[0], weight_shape, dy, x, name="out[0]")
+    dbias = target(function, out[1], weight_shape[:1], dy, x, name="out[1]")
     plan.backward_weight(gradient, nhwc(x), dweight, dbias, context())
-    return dweight, dbias
+    return returned(dweight, out[0]), returned(dbias, out[1])
 
 
 def _gradient(function, dy, plan):

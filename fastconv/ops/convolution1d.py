@@ -2,6 +2,8 @@
 
 x is (N, C, L) in any memory order; results lie in (N, L, C) memory. Geometry, for every op: stride and dilation are an
 int or a 1-tuple; padding is an int, (before, after), "same" (stride 1; the odd one after, as in PyTorch) or "valid".
+out: where to write the result; of the gradients in weight and bias a pair (dweight, dbias), each an array or None. They
+are written, not added to.
 TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
@@ -40,7 +42,9 @@ def conv1d(
     return _maps.run_forward("conv1d", 1, **locals())
 
 
-def conv1d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv1d_backward_input(
+    dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradient of `conv1d` (without activation) in x: dy (N, K, P), weight (K, C / groups, S) -> dx x_shape.
 
     dx[n,c,l] = sum over k,s of dy[n,k,p] * weight[k,c,s], where p*stride + s*dilation - before = l.
@@ -53,7 +57,9 @@ def conv1d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     return _maps.run_backward_input("conv1d_backward_input", 1, **locals())
 
 
-def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv1d_backward_weight(
+    dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradients of `conv1d` in weight and bias: dy (N, K, P), x (N, C, L) -> dweight, dbias (K,).
 
     dweight[k,c,s] = sum over n,p of dy[n,k,p] * x[n, c, p*stride + s*dilation - before]; dbias sums dy.

@@ -2,8 +2,9 @@
 
 x is (N, C, D, H, W) in any memory order; results lie in (N, D, H, W, C) memory. Geometry, for every op: stride and
 dilation are an int or (d, h, w); padding is an int, (d, h, w), a pair (before, after) for each of the three, "same"
-(stride 1; the odd one after, as in PyTorch) or "valid". TypeError for a wrong type or dtype, ValueError for sizes that
-do not fit.
+(stride 1; the odd one after, as in PyTorch) or "valid". out: where to write the result; of the gradients in weight and
+bias a pair (dweight, dbias), each an array or None. They are written, not added to.
+TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 
 It runs as 2-D convolution of slices (see ops/_maps.py), so algorithm is one of those of `conv2d`.
 """
@@ -44,7 +45,9 @@ def conv3d(
     return _maps.run_forward("conv3d", 3, **locals())
 
 
-def conv3d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv3d_backward_input(
+    dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradient of `conv3d` (without activation) in x: dy as y, weight (K, C / groups, T, R, S) -> dx x_shape.
 
     dx[n,c,d,h,w] = sum over k,t,r,s of dy[n,k,o,p,q] * weight[k,c,t,r,s], where o*sd + t*dd - front = d, p*sh + r*dh -
@@ -58,7 +61,9 @@ def conv3d_backward_input(dy, weight, x_shape, *, stride=1, padding=0, dilation=
     return _maps.run_backward_input("conv3d_backward_input", 3, **locals())
 
 
-def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv3d_backward_weight(
+    dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", out=None
+):
     """The gradients of `conv3d` in weight and bias: dy as y, x (N, C, D, H, W) -> dweight, dbias (K,).
 
     dweight[k,c,t,r,s] = sum over n,o,p,q of dy[n,k,o,p,q] * x[n, c, o*sd + t*dd - front, p*sh + r*dh - top, q*sw + s*dw

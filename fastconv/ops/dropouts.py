@@ -8,7 +8,7 @@ Generator is as far on after a call whatever the size of x. Probabilities are mu
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, channels_last, dense, flat, nhwc, number, of_shape, output, shared
+from fastconv.ops._arrays import array, channels_last, dense, flat, nhwc, number, of_shape, output
 from fastconv.runtime import context
 
 __all__ = ["dropout", "dropout_backward"]
@@ -77,7 +77,7 @@ def dropout_backward(dy, mask, p, *, out=None):
     mask = mask if _dense_order(mask) else np.ascontiguousarray(mask)
     gradient = _in_order_of(mask, dy)
     dx, target = output(function, out, gradient)
-    if out is not None and shared(out, mask):
+    if out is not None and np.may_share_memory(out, mask):
         target = np.empty_like(gradient)
     _native.dropout_backward(flat(gradient), flat(mask), flat(target), _scale(p), context())
     if target is not dx:

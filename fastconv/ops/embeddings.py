@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastconv.ops._arrays import array, integer
+from fastconv.ops._arrays import array, check_out, integer, returned, target
 
 __all__ = ["embedding", "embedding_backward"]
 
@@ -20,19 +20,27 @@ def _ids(function, ids, count):
     return ids
 
 
-def embedding(ids, weight):
-    """weight[ids]: integer ids of any shape (...), weight (V, D) -> (..., D).
+def embedding(ids, weight, *, out=None):
+    """weight[ids]: integer ids of any shape (...), weight (V, D) -> (..., D). out: where to write it.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.embedding([2, 0], np.eye(3, dtype=np.float32)).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     array("embedding", "weight", weight, 2)
-    return np.take(weight, _ids("embedding", ids, weight.shape[0]), axis=0)
+    ids = _ids("embedding", ids, weight.shape[0])
+    if out is None:
+        return np.take(weight, ids, axis=0)
+    check_out("embedding", out, (*ids.shape, weight.shape[1]))
+    if np.may_share_memory(out, ids) or np.may_share_memory(out, weight):
+        return returned(np.take(weight, ids, axis=0), out)
+    return np.take(weight, ids, axis=0, out=out, mode="clip")  # any other mode copies
 
 
-def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None):
+def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None, out=None):
     """dweight (V, D): the rows of dy (..., D) summed by id; the row padding_idx, if given, gets no gradient.
+
+    out: where to write dweight. It is written, not added to.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.embedding_backward(np.ones((2, 1), np.float32), [1, 1], 3).tolist()
@@ -44,11 +52,13 @@ def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None):
     ids = _ids(function, ids, count)
     if dy.ndim < 1 or dy.shape[:-1] != ids.shape:
         raise ValueError(f"{function}: dy has shape {dy.shape}: must be {(*ids.shape, 'D')}, that of ids and a row")
-    dweight = np.zeros((count, dy.shape[-1]), np.float32)
+    if padding_idx is not None:
+        padding_idx = integer(function, "padding_idx", padding_idx, -count)
+        if padding_idx >= count:
+            raise ValueError(f"{function}: padding_idx={padding_idx!r}: must be < {count}")
+    dweight = target(function, out, (count, dy.shape[-1]), dy, ids)
+    dweight[...] = 0.0
     np.add.at(dweight, ids.reshape(-1), dy.reshape(ids.size, dy.shape[-1]))
     if padding_idx is not None:
-        padding = integer(function, "padding_idx", padding_idx, -count)
-        if padding >= count:
-            raise ValueError(f"{function}: padding_idx={padding_idx!r}: must be < {count}")
-        dweight[padding] = 0.0
-    return dweight
+        dweight[padding_idx] = 0.0
+    return returned(dweight, out)

@@ -12,10 +12,11 @@ fit.
 """
 
 import math
+from functools import lru_cache
 
 from fastconv import _native
-from fastconv.ops._arrays import array, image_target, map_of_shape, nhwc, number, pads, sizes
-from fastconv.ops._map_geometry import lift, remembered, volume
+from fastconv.ops._arrays import array, image_target, map_of_shape, nhwc, number, pads, returned, sizes
+from fastconv.ops._map_geometry import lift, volume
 from fastconv.runtime import context
 
 __all__ = ["pad", "pad_backward"]
@@ -27,23 +28,27 @@ def _geometry(function, shape, padding, mode):
         raise ValueError(f"{function}: x has shape {shape}: must have 3, 4 or 5 dimensions")
     if not isinstance(mode, str) or mode not in _native.PAD_MODES:
         raise ValueError(f"{function}: mode={mode!r}: must be one of {', '.join(_native.PAD_MODES)}")
-    return _padded(function, shape, padding, mode)
-
-
-@remembered
-def _padded(function, shape, padding, mode):
     if min(shape[2:]) < 1:
         raise ValueError(f"{function}: x has shape {shape}: every size must be >= 1")
-    sides = pads(function, padding, len(shape) - 2)
-    for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True):
+    rule, sides, padded = _padded(shape, pads(function, padding, len(shape) - 2), mode)
+    if rule:
+        raise ValueError(f"{function}: padding={padding!r}: {rule}")
+    return sides, padded
+
+
+@lru_cache(maxsize=1024)
+def _padded(shape, sides, mode):
+    """(the rule that is broken, or None; pads of three axes; padded shape)"""
+    axes = list(zip(shape[2:], sides[::2], sides[1::2], strict=True))
+    rule = None
+    for size, before, after in axes:
         most = {"reflect": size - 1, "circular": size}.get(mode)
         if most is not None and max(before, after) > most:
-            rule = "<= its size" if mode == "circular" else "< its size"
-            raise ValueError(f"{function}: padding={padding!r}: {mode} pads of an axis of {size} must be {rule}")
-    padded = [size + before + after for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True)]
+            rule = f"{mode} pads of an axis of {size} must be {'<=' if mode == 'circular' else '<'} its size"
+    padded = [sum(axis) for axis in axes]
     if math.prod(padded) * max(1, shape[0]) * max(1, shape[1]) >= 2**60:
-        raise ValueError(f"{function}: padding={padding!r}: the sizes overflow 64 bits")
-    return lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
+        rule = "the sizes overflow 64 bits"
+    return rule, lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
 
 
 def pad(x, *, padding, mode="constant", value=0.0, out=None):
@@ -61,10 +66,7 @@ def pad(x, *, padding, mode="constant", value=0.0, out=None):
     sides, shape = _geometry("pad", x.shape, padding, mode)
     y, memory = image_target("pad", out, shape, x)
     _native.pad_forward(volume(nhwc(x)), volume(memory), sides, mode, value, context())
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+    return returned(y, out)
 
 
 def pad_backward(dy, x_shape, *, padding, mode="constant", out=None):
@@ -81,7 +83,4 @@ def pad_backward(dy, x_shape, *, padding, mode="constant", out=None):
     gradient = map_of_shape(function, "dy", dy, shape)
     dx, memory = image_target(function, out, x_shape, dy)
     _native.pad_backward(volume(gradient), volume(memory), sides, mode, context())
-    if out is None or dx is out:
-        return dx
-    out[...] = dx
-    return out
+    return returned(dx, out)

@@ -11,16 +11,15 @@ from fastconv import _native
 from fastconv.ops._arrays import (
     array,
     channels_last,
-    check_out,
     contiguous,
-    empty,
     image_target,
     integer,
     nhwc,
     of_shape,
     pair,
-    shared,
+    returned,
     sizes,
+    target,
 )
 from fastconv.runtime import context
 
@@ -38,14 +37,6 @@ __all__ = [
 ]
 
 
-def _given(y, out):
-    """The result of an op that wrote to y, which is not out where the kernels could not write to out."""
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
-
-
 # --------------------------------------------------------------------------------------------- pixels and channels
 
 
@@ -61,7 +52,7 @@ def _shuffle(function, name, x, factor_name, factor, out):
     shape = (batch, channels // (factor * factor), height * factor, width * factor)
     y, memory = image_target(function, out, shape, x)
     _native.pixel_shuffle_forward(nhwc(x), memory, factor, context())
-    return _given(y, out)
+    return returned(y, out)
 
 
 def _unshuffle(function, name, x, factor_name, factor, out):
@@ -74,7 +65,7 @@ def _unshuffle(function, name, x, factor_name, factor, out):
     shape = (batch, channels * factor * factor, height // factor, width // factor)
     y, memory = image_target(function, out, shape, x)
     _native.pixel_shuffle_backward(nhwc(x), memory, factor, context())
-    return _given(y, out)
+    return returned(y, out)
 
 
 def pixel_shuffle(x, upscale_factor, *, out=None):
@@ -131,7 +122,7 @@ def _shuffle_channels(function, name, x, groups, out, back):
     if x.size:
         parts = channels // groups if back else groups
         _native.channel_shuffle(nhwc(x).reshape(-1, channels), memory.reshape(-1, channels), parts, context())
-    return _given(y, out)
+    return returned(y, out)
 
 
 def channel_shuffle(x, groups, *, out=None):
@@ -177,22 +168,18 @@ def _plan(function, x_shape, kernel_size, dilation, padding, stride):
 def _columns(function, name, x, kernel_size, dilation, padding, stride, out):
     array(function, name, x, 4)
     plan = _plan(function, x.shape, kernel_size, dilation, padding, stride)
-    y = out
-    if out is not None:
-        check_out(function, out, plan.columns_shape)
-    if out is None or not out.flags.c_contiguous or not out.flags.aligned or shared(out, x):
-        y = empty(plan.columns_shape)
+    y = target(function, out, plan.columns_shape, x)
     # Planes are what columns are made of: NCHW memory is read as it is.
     planes = x.flags.c_contiguous and x.flags.aligned and not channels_last(x).flags.c_contiguous
     plan.unfold(x if planes else nhwc(x), y, planes, context())
-    return _given(y, out)
+    return returned(y, out)
 
 
 def _image(function, name, columns, x_shape, plan, out):
     memory = contiguous(of_shape(function, name, columns, plan.columns_shape))
-    y, target = image_target(function, out, x_shape, columns)
-    plan.fold(memory, target, context())
-    return _given(y, out)
+    y, image = image_target(function, out, x_shape, columns)
+    plan.fold(memory, image, context())
+    return returned(y, out)
 
 
 def unfold(x, kernel_size, *, dilation=1, padding=0, stride=1, out=None):

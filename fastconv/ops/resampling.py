@@ -20,7 +20,18 @@ import math
 from functools import lru_cache
 
 from fastconv import _native
-from fastconv.ops._arrays import AXES, array, extents, hashable, image_target, map_of_shape, nhwc, number, sizes
+from fastconv.ops._arrays import (
+    AXES,
+    array,
+    extents,
+    hashable,
+    image_target,
+    map_of_shape,
+    nhwc,
+    number,
+    returned,
+    sizes,
+)
 from fastconv.runtime import context
 
 __all__ = ["interpolate", "interpolate_backward"]
@@ -99,10 +110,7 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=F
     plan, shape = _plan("interpolate", x.shape, size, scale_factor, mode, align_corners)
     y, memory = image_target("interpolate", out, shape, x)
     plan.forward(_images(nhwc(x)), _images(memory), context())
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
+    return returned(y, out)
 
 
 def interpolate_backward(dy, x_shape, size=None, scale_factor=None, mode="nearest", align_corners=False, *, out=None):
@@ -121,7 +129,4 @@ def interpolate_backward(dy, x_shape, size=None, scale_factor=None, mode="neares
     gradient = map_of_shape(function, "dy", dy, shape)
     dx, memory = image_target(function, out, x_shape, dy)
     plan.backward(_images(gradient), _images(memory), context())
-    if out is None or dx is out:
-        return dx
-    out[...] = dx
-    return out
+    return returned(dx, out)

@@ -17,7 +17,8 @@ memory. Arguments of every op:
                         so that sizes which a convolution's stride has rounded down can be had again
     activation          None, a name ("relu") or (name, parameter), applied before y is stored
     algorithm           one of those of `conv2d`
-    out                 an array to write y to
+    out                 where to write the result; of the gradients in weight and bias a pair (dweight, dbias), each an
+                        array or None. They are written, not added to
 TypeError for a wrong type or dtype, ValueError for sizes that do not fit.
 """
 
@@ -63,7 +64,7 @@ def conv_transpose1d(
 
 
 def conv_transpose1d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose1d` in x: dy (N, K, P), weight -> dx x_shape (N, C, L).
 
@@ -76,7 +77,7 @@ def conv_transpose1d_backward_input(
 
 
 def conv_transpose1d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose1d` in weight and bias: dy (N, K, P), x (N, C, L) -> dweight, dbias (K,).
 
@@ -117,7 +118,7 @@ def conv_transpose2d(
 
 
 def conv_transpose2d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose2d` in x: dy (N, K, P, Q), weight -> dx x_shape (N, C, H, W).
 
@@ -130,7 +131,7 @@ def conv_transpose2d_backward_input(
 
 
 def conv_transpose2d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose2d` in weight and bias: dy (N, K, P, Q), x (N, C, H, W) -> dweight, dbias (K,).
 
@@ -171,7 +172,7 @@ def conv_transpose3d(
 
 
 def conv_transpose3d_backward_input(
-    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradient of `conv_transpose3d` in x: dy (N, K, O, P, Q), weight -> dx x_shape.
 
@@ -184,7 +185,7 @@ def conv_transpose3d_backward_input(
 
 
 def conv_transpose3d_backward_weight(
-    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto"
+    dy, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm="auto", out=None
 ):
     """The gradients of `conv_transpose3d` in weight and bias: dy as y, x (N, C, D, H, W) -> dweight, dbias (K,).
 

@@ -1,0 +1,98 @@
+/* gemm_few_rows.c - products of a few rows (small batches of a fully connected layer) with a matrix read once, in place.
+ *
+ * Threads share the columns out. The sums of as many columns as L1 holds are made in the workspace, a block of k after the
+ * other, and go to c through the epilogue. More rows than the kernels take read a block of b again, from L2.
+ */
+#include "gemm.h"
+
+/* Sums of one thread; columns are shared out in whole cache lines; what of b is read again stays in L2. */
+enum { SUMS = 4096, COLUMNS = 64, AGAIN_BYTES = 512 * 1024 };
+
+typedef struct few_rows_task {
+    const fc_gemm *gemm;
+    const gemm_operands *o;
+    const fc_context *ctx;
+    char *workspace;
+} few_rows_task;
+
+/* Rows at a time: nearly equal groups of all. */
+static int64_t group_rows(const fc_gemm *g, const fc_context *ctx) {
+    return fc_ceil_div(g->m, fc_max(1, fc_ceil_div(g->m, ctx->kernels->few_rows)));
+}
+
+/* Columns at a time. */
+static int64_t chunk_columns(const fc_gemm *g, const fc_context *ctx) {
+    const int64_t room = SUMS / fc_max(group_rows(g, ctx), 1);
+    const int64_t again = AGAIN_BYTES / (gemm_block_depth(g, ctx) * (int64_t)sizeof(float));
+    return fc_max(1, (g->m > ctx->kernels->few_rows ? fc_min(room, again) : room) / COLUMNS) * COLUMNS;
+}
+
+/* Rows of a transposed a, turned for kernels that want them contiguous. */
+static int64_t copy_floats(const fc_gemm *g, const fc_context *ctx) {
+    return g->transpose_a && g->transpose_b ? FC_FEW_ROWS * gemm_most_block_depth(g, ctx) : 0;
+}
+
+static int64_t thread_bytes(const fc_gemm *g, const fc_context *ctx) {
+    return fc_round_up((SUMS + copy_floats(g, ctx)) * (int64_t)sizeof(float), FC_ALIGNMENT);
+}
+
+int64_t gemm_few_rows_bytes(const fc_gemm *g, int threads, const fc_context *ctx) {
+    return threads * thread_bytes(g, ctx);
+}
+
+/* The block of columns [n, n + columns) and depths [k, k + depth). */
+typedef struct few_rows_block {
+    int64_t n, columns, k, depth, step; /* step: from a row of sums to the next */
+} few_rows_block;
+
+/* The sums of rows [m, m + rows). */
+static void sum_block(const few_rows_task *t, const few_rows_block *s, int64_t m, int64_t rows, float *sums, float *copy) {
+    const fc_gemm *g = t->gemm;
+    const fc_kernels *kernels = t->ctx->kernels;
+    const int64_t x_row = g->transpose_a ? 1 : g->a_stride, x_step = g->transpose_a ? g->a_stride : 1;
+    const float *x = t->o->a + m * x_row + s->k * x_step;
+    if (!g->transpose_b) {
+        memset(sums, 0, (size_t)(rows * s->step) * sizeof(float));
+        kernels->add_products((int)rows, s->depth, x, x_row, x_step, t->o->b + s->k * g->b_stride + s->n, g->b_stride,
+                              s->columns, sums, s->step);
+        return;
+    }
+    if (g->transpose_a) {
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t d = 0; d < s->depth; d++) copy[i * s->depth + d] = x[i + d * x_step];
+        x = copy;
+    }
+    kernels->dot_products((int)rows, s->depth, x, g->transpose_a ? s->depth : x_row, t->o->b + s->n * g->b_stride + s->k,
+                          g->b_stride, s->columns, sums, s->step);
+}
+
+static void run_block(const few_rows_task *t, const few_rows_block *s, float *sums) {
+    const fc_gemm *g = t->gemm;
+    const fc_tile tile = gemm_epilogue(g, t->o->bias, s->k, s->depth, s->n);
+    const int64_t group = group_rows(g, t->ctx);
+    for (int64_t m = 0; m < g->m; m += group) {
+        const int64_t rows = fc_min(group, g->m - m);
+        sum_block(t, s, m, rows, sums, sums + SUMS);
+        for (int64_t i = 0; i < rows; i++)
+            t->ctx->kernels->finish_row(&tile, s->columns, sums + i * s->step, t->o->c + (m + i) * g->c_stride + s->n);
+    }
+}
+
+static void run_columns(void *arg, int64_t begin, int64_t end, int thread) {
+    const few_rows_task *t = arg;
+    const fc_gemm *g = t->gemm;
+    const int64_t block = gemm_block_depth(g, t->ctx), last = fc_min(end * COLUMNS, g->n);
+    few_rows_block s = {.step = chunk_columns(g, t->ctx)};
+    for (s.n = begin * COLUMNS; s.n < last; s.n += s.step) {
+        s.columns = fc_min(s.step, last - s.n);
+        for (s.k = 0; s.k == 0 || s.k < g->k; s.k += block) {
+            s.depth = fc_min(block, g->k - s.k);
+            run_block(t, &s, (float *)(t->workspace + thread * thread_bytes(g, t->ctx)));
+        }
+    }
+}
+
+void gemm_few_rows(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
+    few_rows_task t = {g, o, ctx, workspace};
+    fc_parallel(fc_ceil_div(g->n, COLUMNS), threads, run_columns, &t);
+}
