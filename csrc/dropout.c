@@ -1,8 +1,8 @@
 /* dropout.c - random masks and masked products.
  *
- * Chunks of CHUNK elements each start FC_RANDOM_LANES generators from states that depend on the key and the chunk's number
- * alone, so that masks are the same for any number of threads and on every instruction set. Seeding takes 64 rounds of
- * splitmix64, about 50 ns, beside 3 us for the chunk.
+ * Chunks of CHUNK elements each start FC_RANDOM_LANES generators from states that depend on the key and the chunk's
+ * number alone, so that masks are the same for any number of threads and on every instruction set. Seeding takes 64
+ * rounds of splitmix64, about 50 ns, beside 3 us for the chunk.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"
@@ -58,12 +58,15 @@ static void mask_chunks(void *arg, int64_t begin, int64_t end, int thread) {
 
 void fc_dropout_forward(const uint64_t key[2], uint32_t least, float scale, int64_t size, const float *x, float *y,
                         uint8_t *keep, const fc_context *ctx) {
-    dropout_task t = {.ctx = ctx, .key = key, .least = least, .scale = scale, .size = size, .x = x, .y = y, .keep = keep};
-    fc_parallel(fc_ceil_div(size, CHUNK), fc_threads_for_memory(2 * size * (int64_t)sizeof(float), ctx), drop_chunks, &t);
+    dropout_task t = {.ctx = ctx, .key = key, .least = least, .scale = scale, .size = size, .x = x, .y = y,
+                      .keep = keep};
+    const int threads = fc_threads_for_memory(2 * size * (int64_t)sizeof(float), ctx);
+    fc_parallel(fc_ceil_div(size, CHUNK), threads, drop_chunks, &t);
 }
 
 void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8_t *keep, float *dx,
                          const fc_context *ctx) {
     dropout_task t = {.ctx = ctx, .scale = scale, .size = size, .x = dy, .y = dx, .kept = keep};
-    fc_parallel(fc_ceil_div(size, CHUNK), fc_threads_for_memory(2 * size * (int64_t)sizeof(float), ctx), mask_chunks, &t);
+    const int threads = fc_threads_for_memory(2 * size * (int64_t)sizeof(float), ctx);
+    fc_parallel(fc_ceil_div(size, CHUNK), threads, mask_chunks, &t);
 }

@@ -1,10 +1,11 @@
 /* interpolate.c - images of another size: nearest pixel, bilinear, bicubic.
  *
- * Both axes are sparse matrices with 1, 2 or 4 terms an output, made once a call. Forward interpolates source rows along
- * their width first and keeps the last 2 or 4 of them: with twice the size each is used for up to four rows of the output.
- * Backward has the transposed matrices and gathers, the height first: each row of the input sums the output rows that it
- * went to, in ascending order, then each pixel its columns. Rows are independent and the order of sums is fixed.
- * Coordinates are computed in float32 in the same steps as PyTorch's, so that the same pixels are chosen.
+ * Both axes are sparse matrices with 1, 2 or 4 terms an output, made once a call. Forward interpolates source rows
+ * along their width first and keeps the last 2 or 4 of them: with twice the size each is used for up to four rows of
+ * the output. Backward has the transposed matrices and gathers, the height first: each row of the input sums the
+ * output rows that it went to, in ascending order, then each pixel its columns. Rows are independent and the order of
+ * sums is fixed. Coordinates are computed in float32 in the same steps as PyTorch's, so that the same pixels are
+ * chosen.
  */
 #include <math.h>
 
@@ -27,7 +28,8 @@ fc_status fc_interpolate_plan(const fc_interpolate *d, fc_error *error) {
         fc_max(d->in_height, d->in_width) > INT32_MAX || !fc_extent_ok(x_shape, 4))
         return fc_refuse(error, FC_BAD_GEOMETRY, "x_shape", "height and width must be >= 1 and < 2**31", 4, x_shape);
     if (fc_min(d->out_height, d->out_width) < 1 || fc_max(d->out_height, d->out_width) > INT32_MAX)
-        return fc_refuse(error, FC_BAD_GEOMETRY, "size", "every size of the output must be >= 1 and < 2**31", 2, y_shape + 2);
+        return fc_refuse(error, FC_BAD_GEOMETRY, "size", "every size of the output must be >= 1 and < 2**31", 2,
+                         y_shape + 2);
     if (!fc_extent_ok(y_shape, 4))
         return fc_refuse(error, FC_BAD_GEOMETRY, "size", "the output must fit in memory", 4, y_shape);
     for (int i = 0; i < 2; i++)
@@ -62,7 +64,8 @@ static float output_step(const fc_interpolate *d, int64_t in, int64_t out, doubl
     return factor != 0 ? (float)(1.0 / factor) : (float)in / (float)out;
 }
 
-/* Keys's cubic convolution (1981): weights of the pixels at -1, 0, 1, 2 for a position t after pixel 0, with a = -3/4. */
+/* Keys's cubic convolution (1981): weights of the pixels at -1, 0, 1, 2 for a position t after pixel 0, with a = -3/4.
+ * */
 static void cubic_weights(float t, float weights[4]) {
     const float a = -0.75f, distances[] = {t + 1, t, 1 - t, 2 - t};
     for (int i = 0; i < 4; i++) {
@@ -101,7 +104,8 @@ static void fill_axis(const fc_interpolate *d, double factor, int64_t unit, axis
     }
 }
 
-/* The transpose of `a`, whose unit is 1: terms of an input in ascending order of the outputs, which lie `unit` apart. */
+/* The transpose of `a`, whose unit is 1: terms of an input in ascending order of the outputs, which lie `unit` apart.
+ * */
 static void transpose_axis(const axis *a, int64_t unit, axis *to) {
     const int64_t terms = a->out * a->taps;
     memset(to->start, 0, (size_t)(a->in + 2) * sizeof(int64_t));
@@ -155,7 +159,8 @@ static interpolate_task make_task(const fc_interpolate *d, bool backward, char *
     }
     const int64_t channels = fc_max(1, d->channels);
     t.block = fc_min(d->out_width, fc_max(1, KEPT_FLOATS / channels));
-    t.kept_size = fc_round_up(backward ? d->out_width * channels : row_taps == 1 ? 0 : row_taps * t.block * channels, 16);
+    const int64_t kept_rows = row_taps == 1 ? 0 : row_taps * t.block;
+    t.kept_size = fc_round_up((backward ? d->out_width : kept_rows) * channels, 16);
     t.kept = fc_take(&arena, ctx->num_threads * t.kept_size * (int64_t)sizeof(float));
     *bytes = arena.next - workspace;
     return t;
@@ -203,7 +208,8 @@ static void copy_rows(void *arg, int64_t begin, int64_t end, int thread) {
 /* The same where a row is the sum of several, for the columns [q, q_end). */
 static void add_rows(const interpolate_task *t, int64_t begin, int64_t end, int64_t q, int64_t q_end, float *kept) {
     const fc_interpolate *d = t->d;
-    const int64_t x_row = d->in_width * d->channels, y_row = d->out_width * d->channels, size = (q_end - q) * d->channels;
+    const int64_t x_row = d->in_width * d->channels, y_row = d->out_width * d->channels;
+    const int64_t size = (q_end - q) * d->channels;
     const int taps = t->rows.taps;
     int64_t holds[4] = {-1, -1, -1, -1}, at[4];
     for (int64_t item = begin; item < end; item++) {
@@ -225,7 +231,8 @@ static void interpolate_rows(void *arg, int64_t begin, int64_t end, int thread) 
         add_rows(t, begin, end, q, fc_min(q + t->block, t->d->out_width), t->kept + thread * t->kept_size);
 }
 
-/* The same of wide pixels, where each axis has one tap, or two: rows of the output from the same rows of the input at once. */
+/* The same of wide pixels, where each axis has one tap, or two: rows of the output from the same rows of the input at
+ * once. */
 static void fill_rows(void *arg, int64_t begin, int64_t end, int thread) {
     const interpolate_task *t = arg;
     const fc_interpolate *d = t->d;
@@ -237,7 +244,8 @@ static void fill_rows(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; item += rows.rows) {
         const int64_t p = item % d->out_height, *at = t->rows.at + p * taps;
         const int64_t most = fc_min(fc_min(end - item, d->out_height - p), FC_PIXEL_ROWS);
-        for (rows.rows = 0; rows.rows < most && !memcmp(at + rows.rows * taps, at, (size_t)taps * sizeof *at); rows.rows++)
+        const size_t size = (size_t)taps * sizeof *at;
+        for (rows.rows = 0; rows.rows < most && !memcmp(at + rows.rows * taps, at, size); rows.rows++)
             memcpy(rows.row_weights[rows.rows], t->rows.weights + (p + rows.rows) * taps, (size_t)taps * sizeof(float));
         for (int k = 0; k < taps; k++) rows.x[k] = t->from + (item / d->out_height * d->in_height + at[k]) * x_row;
         rows.y = t->to + item * y_row;

@@ -1,9 +1,9 @@
 /* pad.c - borders of NHWC maps of up to three spatial axes: constant, reflected, replicated or wrapped around.
  *
- * Every output line (the pixels of one row) is a copy of one input line, or constant; the pixels of the input lie in it side
- * by side, and only those of the border are looked up one by one. Backward gathers: each input line adds up the output lines
- * that copied it, in ascending order, of each its inner part before its border, so lines are independent and the sum's order is
- * fixed. The first inner part is copied: a constant border is then a copy both ways.
+ * Every output line (the pixels of one row) is a copy of one input line, or constant; the pixels of the input lie in
+ * it side by side, and only those of the border are looked up one by one. Backward gathers: each input line adds up
+ * the output lines that copied it, in ascending order, of each its inner part before its border, so lines are
+ * independent and the sum's order is fixed. The first inner part is copied: a constant border is then a copy both ways.
  */
 #include "parallel.h"
 

@@ -71,7 +71,8 @@ static void shuffle_channels(void *arg, int64_t begin, int64_t end, int thread) 
             kernels->transpose_block(groups, count, x, count, y, groups);
 }
 
-void fc_channel_shuffle(int64_t pixels, int64_t groups, int64_t count, const float *x, float *y, const fc_context *ctx) {
+void fc_channel_shuffle(int64_t pixels, int64_t groups, int64_t count, const float *x, float *y,
+                        const fc_context *ctx) {
     channel_task t = {ctx, groups, count, x, y};
     const int64_t bytes = 2 * pixels * groups * count * (int64_t)sizeof(float);
     if (bytes > 0) fc_parallel(pixels, fc_threads_for_memory(bytes, ctx), shuffle_channels, &t);

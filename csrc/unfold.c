@@ -1,16 +1,18 @@
-/* unfold.c - the windows of images as columns (im2col, as torch.nn.functional.unfold lays them out), and their sums back.
+/* unfold.c - the windows of images as columns (im2col, as torch.nn.functional.unfold lays them out), and their sums
+ * back.
  *
- * A row of columns holds one channel at one tap: pieces of that channel's plane. So blocks of channels and rows are turned
- * into planes in scratch first (within L2). With a stride along the width, a line of a plane lies there phase by phase: the
- * pixels 0, stride, 2 * stride, ..., then 1, stride + 1, ..., so that what a tap meets is contiguous too. Fold gathers: each
- * phase of a line is the sum of the pieces that were copied from it, in the order of the taps, and planes are turned back.
+ * A row of columns holds one channel at one tap: pieces of that channel's plane. So blocks of channels and rows are
+ * turned into planes in scratch first (within L2). With a stride along the width, a line of a plane lies there phase
+ * by phase: the pixels 0, stride, 2 * stride, ..., then 1, stride + 1, ..., so that what a tap meets is contiguous
+ * too. Fold gathers: each phase of a line is the sum of the pieces that were copied from it, in the order of the taps,
+ * and planes are turned back.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"
 #include "plan.h"
 
-/* Channels of a block fill half a cache line of NHWC memory; floats of its planes (512 KB: 64 channels of 112 x 112 took 7.0
- * ms so, 8.8 with 16 channels of 256 KB). */
+/* Channels of a block fill half a cache line of NHWC memory; floats of its planes (512 KB: 64 channels of 112 x 112
+ * took 7.0 ms so, 8.8 with 16 channels of 256 KB). */
 enum { BLOCK_CHANNELS = 8, BLOCK_FLOATS = 131072 };
 
 /* ---------------------------------------------------------------------------------------------------------- plan */
@@ -31,9 +33,11 @@ fc_status fc_unfold_plan(fc_unfold *d, fc_error *error) {
     const int64_t dilation[] = {d->dilation_height, d->dilation_width}, pad[] = {d->pad_height, d->pad_width};
     if (d->batch < 0 || d->channels < 1 || !between(shape + 2, 2, 1) || !fc_extent_ok(shape, 4))
         return refuse(error, "x_shape", "channels, height and width must be >= 1", 4, shape);
-    if (!between(kernel, 2, 1)) return refuse(error, "kernel_size", "every kernel_size must be >= 1 and < 2**31", 2, kernel);
+    if (!between(kernel, 2, 1))
+        return refuse(error, "kernel_size", "every kernel_size must be >= 1 and < 2**31", 2, kernel);
     if (!between(stride, 2, 1)) return refuse(error, "stride", "every stride must be >= 1 and < 2**31", 2, stride);
-    if (!between(dilation, 2, 1)) return refuse(error, "dilation", "every dilation must be >= 1 and < 2**31", 2, dilation);
+    if (!between(dilation, 2, 1))
+        return refuse(error, "dilation", "every dilation must be >= 1 and < 2**31", 2, dilation);
     if (!between(pad, 2, 0)) return refuse(error, "padding", "every pad must be >= 0 and < 2**31", 2, pad);
     d->out_height = fc_floor_div(shape[2] + 2 * pad[0] - dilation[0] * (kernel[0] - 1) - 1, stride[0]) + 1;
     d->out_width = fc_floor_div(shape[3] + 2 * pad[1] - dilation[1] * (kernel[1] - 1) - 1, stride[1]) + 1;
@@ -54,8 +58,8 @@ typedef struct unfold_task {
     const float *from;
     float *to;
     int64_t channel_block, channel_blocks, row_block, row_blocks; /* rows of the output of unfold, or of fold */
-    int64_t plane_rows;                                           /* of a block in scratch */
-    char *scratch;                                                /* of each thread: planes; fold: offsets and ones too */
+    int64_t plane_rows; /* of a block in scratch */
+    char *scratch;      /* of each thread: planes; fold: offsets and ones too */
     int64_t scratch_bytes, planes_bytes, line_taps_bytes, taps;
     tap_phase *line_taps; /* of fold: before the scratch of the threads */
 } unfold_task;
@@ -101,7 +105,9 @@ static void steps_inside(int64_t offset, int64_t stride, int64_t size, int64_t c
 }
 
 /* Of a line of `width` pixels, phase f: how many pixels, and where it begins. */
-static int64_t phase_length(const fc_unfold *d, int64_t f) { return fc_max(0, fc_ceil_div(d->width - f, d->stride_width)); }
+static int64_t phase_length(const fc_unfold *d, int64_t f) {
+    return fc_max(0, fc_ceil_div(d->width - f, d->stride_width));
+}
 static int64_t phase_begin(const fc_unfold *d, int64_t f) {
     return f * (d->width / d->stride_width) + fc_min(f, d->width % d->stride_width);
 }
@@ -117,7 +123,9 @@ static tap_phase phase_of_tap(const fc_unfold *d, int64_t s) {
 static int64_t phases(const fc_unfold *d) { return fc_min(d->stride_width, d->width); }
 /* Where pieces would be short, lines lie as they are. */
 enum { MOST_PHASES = 4 };
-static bool by_phases(const fc_unfold *d) { return d->stride_width > 1 && d->stride_width <= MOST_PHASES && !d->planes; }
+static bool by_phases(const fc_unfold *d) {
+    return d->stride_width > 1 && d->stride_width <= MOST_PHASES && !d->planes;
+}
 
 /* Patches side by side, as of a vision transformer: a line of windows is the transpose of a line of pixels. */
 static bool are_patches(const fc_unfold *d) {
@@ -152,7 +160,8 @@ static void unfold_tap(const fc_unfold *d, int64_t r, int64_t s, int64_t p, int6
 }
 
 /* The same of all taps, of patches. */
-static void unfold_patches(const unfold_task *t, int64_t p, int64_t p_end, const float *plane, int64_t first, float *to) {
+static void unfold_patches(const unfold_task *t, int64_t p, int64_t p_end, const float *plane, int64_t first,
+                           float *to) {
     const fc_unfold *d = t->d;
     const int64_t pixels = d->out_height * d->out_width;
     for (; p < p_end; p++, to += d->out_width)
@@ -190,18 +199,21 @@ static void unfold_blocks(void *arg, int64_t begin, int64_t end, int thread) {
     const int64_t reach = d->dilation_height * (d->kernel_height - 1), pixels = d->out_height * d->out_width;
     float *planes = (float *)(t->scratch + thread * t->scratch_bytes);
     for (int64_t item = begin; item < end; item++) {
-        const int64_t n = item / t->row_blocks / t->channel_blocks, c = item / t->row_blocks % t->channel_blocks * t->channel_block;
+        const int64_t n = item / t->row_blocks / t->channel_blocks;
+        const int64_t c = item / t->row_blocks % t->channel_blocks * t->channel_block;
         const int64_t p = item % t->row_blocks * t->row_block, p_end = fc_min(p + t->row_block, d->out_height);
         const int64_t count = fc_min(t->channel_block, d->channels - c);
         int64_t first = fc_max(0, fc_min(d->height - 1, p * d->stride_height - d->pad_height));
-        const int64_t last = fc_max(first, fc_min(d->height - 1, (p_end - 1) * d->stride_height - d->pad_height + reach));
+        const int64_t lowest = (p_end - 1) * d->stride_height - d->pad_height + reach;
+        const int64_t last = fc_max(first, fc_min(d->height - 1, lowest));
         const float *plane = planes;
         int64_t plane_size = (last - first + 1) * d->width;
         if (d->planes) {
             plane = t->from + (n * d->channels + c) * d->height * d->width;
             plane_size = d->height * d->width, first = 0;
         } else {
-            make_planes(t, first, last + 1, count, t->from + (n * d->height + first) * d->width * d->channels + c, planes);
+            const float *x = t->from + (n * d->height + first) * d->width * d->channels + c;
+            make_planes(t, first, last + 1, count, x, planes);
         }
         for (int64_t i = 0; i < count; i++, plane += plane_size) {
             float *to = t->to + (n * d->channels + c + i) * t->taps * pixels + p * d->out_width;
@@ -209,7 +221,8 @@ static void unfold_blocks(void *arg, int64_t begin, int64_t end, int thread) {
                 unfold_patches(t, p, p_end, plane, first, to);
             else
                 for (int64_t tap = 0; tap < t->taps; tap++)
-                    unfold_tap(d, tap / d->kernel_width, tap % d->kernel_width, p, p_end, plane, first, to + tap * pixels);
+                    unfold_tap(d, tap / d->kernel_width, tap % d->kernel_width, p, p_end, plane, first,
+                               to + tap * pixels);
         }
     }
 }
@@ -222,8 +235,8 @@ void fc_unfold_forward(const fc_unfold *d, const float *x, float *columns, void 
 
 /* ---------------------------------------------------------------------------------------------------------- fold */
 
-/* The rows [*p, *p_end) of the output that have a tap in row h of the input: row p the tap (h + pad - p * stride) / dilation,
- * where that is whole. */
+/* The rows [*p, *p_end) of the output that have a tap in row h of the input: row p the tap (h + pad - p * stride) /
+ * dilation, where that is whole. */
 static void rows_with_taps(const fc_unfold *d, int64_t h, int64_t *p, int64_t *p_end) {
     const int64_t at = h + d->pad_height, reach = (d->kernel_height - 1) * d->dilation_height;
     *p = at <= reach ? 0 : fc_ceil_div(at - reach, d->stride_height);
@@ -247,13 +260,14 @@ static void fold_strided(const unfold_task *t, const float *columns, int64_t h, 
         }
         for (int64_t s = 0; s < d->kernel_width; s++, rows += d->out_height * d->out_width) {
             float *pixels = to + s * d->dilation_width - d->pad_width;
-            for (int64_t q = t->line_taps[s].begin; q < t->line_taps[s].end; q++) pixels[q * d->stride_width] += rows[q];
+            for (int64_t q = t->line_taps[s].begin; q < t->line_taps[s].end; q++)
+                pixels[q * d->stride_width] += rows[q];
         }
     }
 }
 
-/* What adds up to one phase of one row: pixel i is the sum over k < count of columns[at[k] + i], where 0 <= i - shift[k] <
- * out_width; for the pixels [begin, end) all of them. */
+/* What adds up to one phase of one row: pixel i is the sum over k < count of columns[at[k] + i], where 0 <= i -
+ * shift[k] < out_width; for the pixels [begin, end) all of them. */
 typedef struct fold_terms { int64_t count, begin, end, length, *at, *shift; } fold_terms;
 
 /* Phase f of row h. */
@@ -280,7 +294,8 @@ static void find_terms(const unfold_task *t, int64_t h, int64_t f, fold_terms *t
 }
 
 /* The pixels [i, end), near the ends of a phase. */
-static void fold_border(const fold_terms *terms, int64_t out_width, const float *columns, int64_t i, int64_t end, float *to) {
+static void fold_border(const fold_terms *terms, int64_t out_width, const float *columns, int64_t i, int64_t end,
+                        float *to) {
     for (; i < end; i++) {
         float sum = 0;
         for (int64_t k = 0; k < terms->count; k++) {
@@ -291,7 +306,8 @@ static void fold_border(const fold_terms *terms, int64_t out_width, const float 
     }
 }
 
-static void fold_phase(const unfold_task *t, const fold_terms *terms, const float *ones, const float *columns, float *to) {
+static void fold_phase(const unfold_task *t, const fold_terms *terms, const float *ones, const float *columns,
+                       float *to) {
     fold_border(terms, t->d->out_width, columns, 0, terms->begin, to);
     if (terms->begin < terms->end)
         t->ctx->kernels->weighted_rows(terms->count, columns + terms->begin, terms->at, ones, terms->end - terms->begin,
@@ -309,8 +325,8 @@ static void store_planes(const unfold_task *t, int64_t h, int64_t h_end, int64_t
     }
     for (int64_t row = 0; row < h_end - h; row++)
         for (int64_t f = 0; f < phases(d); f++)
-            t->ctx->kernels->transpose_block(count, phase_length(d, f), planes + row * d->width + phase_begin(d, f), size,
-                                             y + (row * d->width + f) * d->channels, d->stride_width * d->channels);
+            t->ctx->kernels->transpose_block(count, phase_length(d, f), planes + row * d->width + phase_begin(d, f),
+                                             size, y + (row * d->width + f) * d->channels, d->stride_width * d->channels);
 }
 
 /* Items: rows of the result, of a block of channels of an image. */
@@ -324,7 +340,8 @@ static void fold_blocks(void *arg, int64_t begin, int64_t end, int thread) {
     float *ones = (float *)(space + 2 * t->taps);
     for (int64_t k = 0; k < t->taps; k++) ones[k] = 1.0f;
     for (int64_t item = begin; item < end; item++) {
-        const int64_t n = item / t->row_blocks / t->channel_blocks, c = item / t->row_blocks % t->channel_blocks * t->channel_block;
+        const int64_t n = item / t->row_blocks / t->channel_blocks;
+        const int64_t c = item / t->row_blocks % t->channel_blocks * t->channel_block;
         const int64_t h = item % t->row_blocks * t->row_block, h_end = fc_min(h + t->row_block, d->height);
         const int64_t count = fc_min(t->channel_block, d->channels - c), size = (h_end - h) * d->width;
         const float *columns = t->from + (n * d->channels + c) * columns_size;

@@ -353,7 +353,8 @@ FC_INLINE void v_unzip(vfloat low, vfloat high, vfloat *even, vfloat *odd) {
     *even = (vfloat)_mm512_permutex2var_ps((__m512)low, first, (__m512)high);
     *odd = (vfloat)_mm512_permutex2var_ps((__m512)low, second, (__m512)high);
 #elif FC_LANES == 8 && defined(__x86_64__)
-    const __m256 c = _mm256_shuffle_ps((__m256)low, (__m256)high, 0x88), d = _mm256_shuffle_ps((__m256)low, (__m256)high, 0xdd);
+    const __m256 c = _mm256_shuffle_ps((__m256)low, (__m256)high, 0x88);
+    const __m256 d = _mm256_shuffle_ps((__m256)low, (__m256)high, 0xdd);
     *even = (vfloat)_mm256_permute4x64_pd((__m256d)c, 0xd8);
     *odd = (vfloat)_mm256_permute4x64_pd((__m256d)d, 0xd8);
 #else
