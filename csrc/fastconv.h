@@ -195,8 +195,8 @@ typedef enum fc_interpolate_mode {
     FC_BICUBIC        /* of four, Keys's kernel with a = -3/4 */
 } fc_interpolate_mode;
 
-/* Images of another size. The factors, out / in, are 0 where that ratio of the sizes holds. align_corners: the centres of
- * the corner pixels meet, not their corners; not with the nearest pixel. Coordinates are float32, as PyTorch's. */
+/* Images of another size. The factors, out / in, are 0 where that ratio of the sizes holds. align_corners: the centres
+ * of the corner pixels meet, not their corners; not with the nearest pixel. Coordinates are float32, as PyTorch's. */
 typedef struct fc_interpolate {
     fc_interpolate_mode mode;
     int64_t batch, channels, in_height, in_width, out_height, out_width;
@@ -240,8 +240,8 @@ void fc_fold_forward(const fc_unfold *unfold, const float *columns, float *y, vo
 
 /* ------------------------------------------------------------------------------------------------------ dropout */
 
-/* y[i] = keep[i] ? x[i] * scale : x[i] * 0, keep[i] (0 or 1) being 1 where the i-th random number of 32 bits (its first bit
- * flipped) is at least `least`. The numbers depend on the key alone. y may be x, dx may be dy. */
+/* y[i] = keep[i] ? x[i] * scale : x[i] * 0, keep[i] (0 or 1) being 1 where the i-th random number of 32 bits (its first
+ * bit flipped) is at least `least`. The numbers depend on the key alone. y may be x, dx may be dy. */
 void fc_dropout_forward(const uint64_t key[2], uint32_t least, float scale, int64_t size, const float *x, float *y,
                         uint8_t *keep, const fc_context *ctx);
 void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8_t *keep, float *dx,

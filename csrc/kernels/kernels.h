@@ -146,8 +146,9 @@ typedef struct fc_pool_run {
     int32_t index, index_step, index_row, index_column;
 } fc_pool_run;
 
-/* Sums of pixels of a row, a column after the other: y[q * channels + c] = sum over t of weights[t] * x[at[t] + c]. Column q
- * has the terms [q * taps, (q + 1) * taps), or with taps 0 those from start[q] to start[q + 1]. A single tap is copied. */
+/* Sums of pixels of a row, a column after the other: y[q * channels + c] = sum over t of weights[t] * x[at[t] + c].
+ * Column q has the terms [q * taps, (q + 1) * taps), or with taps 0 those from start[q] to start[q + 1]. A single tap is
+ * copied. */
 typedef struct fc_weighted_columns {
     int taps;
     int64_t columns, channels;
@@ -155,8 +156,8 @@ typedef struct fc_weighted_columns {
     const float *weights;
 } fc_weighted_columns;
 
-/* Rows of the output of an interpolation, up to FC_PIXEL_ROWS of them, from the same two rows of the input (one tap: the
- * same row): y[i * y_row + q * channels + c] = sum over j < 2, k < 2 of row_weights[i][j] * weights[2 * q + k] *
+/* Rows of the output of an interpolation, up to FC_PIXEL_ROWS of them, from the same two rows of the input (one tap:
+ * the same row): y[i * y_row + q * channels + c] = sum over j < 2, k < 2 of row_weights[i][j] * weights[2 * q + k] *
  * x[j][at[2 * q + k] + c]. */
 enum { FC_PIXEL_ROWS = 4 };
 typedef struct fc_pixel_rows {
