@@ -14,6 +14,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from itertools import takewhile
 from pathlib import Path
 
 import numpy
@@ -47,6 +48,11 @@ def openmp_flags(compiler):
     return None
 
 
+def program(command):
+    """The words of a compiler's command before its flags: gcc, ccache gcc."""
+    return list(takewhile(lambda word: not word.startswith("-"), command))
+
+
 class BuildExtension(build_ext):
     """Adds the flags this compiler takes, and compiles the C files side by side."""
 
@@ -60,7 +66,7 @@ class BuildExtension(build_ext):
         if SANITIZE:
             compile_flags += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
             link_flags += [f"-fsanitize={SANITIZE}"]
-        openmp = None if NO_OPENMP else openmp_flags(self.compiler.compiler_so[:1])
+        openmp = None if NO_OPENMP else openmp_flags(program(self.compiler.compiler_so))
         if openmp:
             compile_flags += openmp[0]
             link_flags += openmp[1]

@@ -131,6 +131,111 @@ class Pool2d:
         return y if pass_ == "max" else reference.max_pool2d_backward(operands["dy"], indices, size.x_shape)
 
 
+class Interpolate:
+    """Of integers, a pixel off is off by more than the rounding of weights."""
+
+    size = shapes.Resize
+    passes = tuple(mode + end for end in ("", "_backward") for mode in ("nearest", "bilinear", "bicubic"))
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        if pass_.endswith("backward"):
+            return {"dy": integers(rng, size.y_shape)}
+        return {"x": integers(rng, size.x_shape)}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        named = {"scale_factor": size.factor, "mode": pass_.removesuffix("_backward")}
+        if pass_.endswith("backward"):
+            return reference.interpolate_backward(operands["dy"], size.x_shape, **named)
+        return reference.interpolate(operands["x"], **named)
+
+
+class Rearrange:
+    """Copies, and sums of integers: every method is exact."""
+
+    size = shapes.Rearrangement
+    passes = ("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "fold", "pad", "pad_backward")
+    allowed = staticmethod(relative)
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        n, c, h, w = size.x_shape
+        factor, padding = size.factor, size.padding
+        if pass_ == "pixel_shuffle":
+            return {"x": integers(rng, (n, -(-c // factor**2) * factor**2, h, w))}
+        if pass_ == "channel_shuffle":
+            return {"x": integers(rng, (n, -(-c // size.groups) * size.groups, h, w))}
+        if pass_ == "pixel_unshuffle":
+            return {"x": integers(rng, (n, c, h // factor * factor, w // factor * factor))}
+        if pass_ == "pad_backward":
+            return {"dy": integers(rng, (n, c, h + 2 * padding, w + 2 * padding))}
+        if pass_ == "fold":
+            steps = [(side + 2 * padding - size.kernel) // size.stride + 1 for side in (h, w)]
+            shape = (n, c * size.kernel**2, steps[0] * steps[1])
+            return {"x": rng.integers(-4, 5, shape).astype(np.float32)}
+        return {"x": integers(rng, size.x_shape)}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        if pass_.startswith("pixel"):
+            return getattr(reference, pass_)(operands["x"], size.factor)
+        if pass_ == "channel_shuffle":
+            return reference.channel_shuffle(operands["x"], size.groups)
+        if pass_ == "unfold":
+            return reference.unfold(operands["x"], **size.windows)
+        if pass_ == "fold":
+            return reference.fold(operands["x"], size.x_shape[2:], **size.windows)
+        border = {"padding": size.padding, "mode": "reflect"}
+        if pass_ == "pad":
+            return reference.pad(operands["x"], **border)
+        return reference.pad_backward(operands["dy"], size.x_shape, **border)
+
+
+class Dropout:
+    """p = 0.3. training: forward and backward. Masks are random: what is compared is x, recovered from the result by
+    `recovered`."""
+
+    size = shapes.Elementwise
+    passes = ("forward", "training")
+    allowed = staticmethod(relative)
+    p = 0.3
+
+    @staticmethod
+    def flops(size, pass_):
+        return 0
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        x = rng.integers(1, 5, size.count).astype(np.float32)
+        return {"x": x} | ({"dy": rng.integers(1, 5, size.count).astype(np.float32)} if pass_ == "training" else {})
+
+    @staticmethod
+    def result(size, pass_, operands):
+        return operands["x"]
+
+    @classmethod
+    def recovered(cls, operands, y, dx=None):
+        """x, where y is it dropped out as it should be (and dx its dy by the same mask); NaN where it is not."""
+        kept = y != 0
+        x = np.where(kept, y * (1 - cls.p), operands["x"])
+        if abs(kept.mean() - (1 - cls.p)) > 5 * np.sqrt(cls.p * (1 - cls.p) / y.size):
+            x[:] = np.nan
+        if dx is not None:
+            right = np.where(kept, operands["dy"] / (1 - cls.p), 0)
+            x[abs(dx - right) > 1e-5 * np.abs(right)] = np.nan
+        return x.astype(np.float32)
+
+
 class Activation:
     """The backward passes take dy and what the forward saves: y of sigmoid and tanh, x of the others."""
 
@@ -313,6 +418,9 @@ OPS = {
     "maps": Maps,
     "gemm": Gemm,
     "pool2d": Pool2d,
+    "interpolate": Interpolate,
+    "rearrange": Rearrange,
+    "dropout": Dropout,
     "activation": Activation,
     "elementwise": Elementwise,
     "softmax": Softmax,

@@ -256,6 +256,67 @@ bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, con
 void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx);
 void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx);
 
+/* ------------------------------------------------------------------------------------------------- interpolation */
+
+typedef enum fc_interpolate_mode {
+    FC_NEAREST,       /* the pixel at floor(i * in / out) */
+    FC_NEAREST_EXACT, /* at floor((i + 1 / 2) * in / out) */
+    FC_BILINEAR,      /* of two pixels an axis */
+    FC_BICUBIC        /* of four, Keys's kernel with a = -3/4 */
+} fc_interpolate_mode;
+
+/* Images of another size. The factors, out / in, are 0 where that ratio of the sizes holds. align_corners: the centres
+ * of the corner pixels meet, not their corners; not with the nearest pixel. Coordinates are float32, as PyTorch's. */
+typedef struct fc_interpolate {
+    fc_interpolate_mode mode;
+    int64_t batch, channels, in_height, in_width, out_height, out_width;
+    double factor_height, factor_width;
+    bool align_corners;
+} fc_interpolate;
+
+fc_status fc_interpolate_plan(const fc_interpolate *interpolate, fc_error *error);
+int64_t fc_interpolate_workspace_bytes(const fc_interpolate *interpolate, bool backward, const fc_context *ctx);
+void fc_interpolate_forward(const fc_interpolate *interpolate, const float *x, float *y, void *workspace,
+                            const fc_context *ctx);
+void fc_interpolate_backward(const fc_interpolate *interpolate, const float *dy, float *dx, void *workspace,
+                             const fc_context *ctx);
+
+/* ----------------------------------------------------------------------------------------------- rearrangement */
+
+/* x (batch, height, width, channels * factor^2) -> y (batch, height * factor, width * factor, channels):
+ * y[n][h * factor + i][w * factor + j][c] = x[n][h][w][(c * factor + i) * factor + j], and the way back. */
+typedef struct fc_pixel_shuffle { int64_t batch, channels, height, width, factor; } fc_pixel_shuffle;
+
+void fc_pixel_shuffle_forward(const fc_pixel_shuffle *shuffle, const float *x, float *y, const fc_context *ctx);
+void fc_pixel_shuffle_backward(const fc_pixel_shuffle *shuffle, const float *dy, float *dx, const fc_context *ctx);
+
+/* y[pixel][k * groups + g] = x[pixel][g * count + k], k < count, g < groups. */
+void fc_channel_shuffle(int64_t pixels, int64_t groups, int64_t count, const float *x, float *y, const fc_context *ctx);
+
+/* The windows of images as columns: columns[n][(c * kernel_height + r) * kernel_width + s][p * out_width + q] =
+ * x[n][p * stride + r * dilation - pad][q * ...][c], 0 on the padding. planes: x is NCHW. */
+typedef struct fc_unfold {
+    int64_t batch, channels, height, width, kernel_height, kernel_width;
+    int64_t stride_height, stride_width, dilation_height, dilation_width, pad_height, pad_width;
+    bool planes;
+    int64_t out_height, out_width; /* filled by fc_unfold_plan */
+} fc_unfold;
+
+fc_status fc_unfold_plan(fc_unfold *unfold, fc_error *error);
+int64_t fc_unfold_workspace_bytes(const fc_unfold *unfold, const fc_context *ctx);
+void fc_unfold_forward(const fc_unfold *unfold, const float *x, float *columns, void *workspace, const fc_context *ctx);
+/* The adjoint, to images NHWC: each pixel sums its copies, in the order of the kernel's taps. */
+void fc_fold_forward(const fc_unfold *unfold, const float *columns, float *y, void *workspace, const fc_context *ctx);
+
+/* ------------------------------------------------------------------------------------------------------ dropout */
+
+/* y[i] = keep[i] ? x[i] * scale : x[i] * 0, keep[i] (0 or 1) being 1 where the i-th random number of 32 bits (its first
+ * bit flipped) is at least `least`. The numbers depend on the key alone. y may be x, dx may be dy. */
+void fc_dropout_forward(const uint64_t key[2], uint32_t least, float scale, int64_t size, const float *x, float *y,
+                        uint8_t *keep, const fc_context *ctx);
+void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8_t *keep, float *dx,
+                         const fc_context *ctx);
+
 /* ------------------------------------------------------------------------------------------------- normalisation */
 
 /* Batch norm over `rows` rows of `channels` contiguous channels: y = (x - mean) * inv_std * weight + bias.

@@ -1,8 +1,9 @@
 /* pad.c - borders of NHWC maps of up to three spatial axes: constant, reflected, replicated or wrapped around.
  *
- * Every output line (the pixels of one row) is a copy of one input line, or constant; the pixels of the input lie in it side
- * by side, and only those of the border are looked up one by one. Backward gathers: each input line adds up the output lines
- * that copied it, in ascending order, so lines are independent and the sum's order is fixed.
+ * Every output line (the pixels of one row) is a copy of one input line, or constant; the pixels of the input lie in
+ * it side by side, and only those of the border are looked up one by one. Backward gathers: each input line adds up
+ * the output lines that copied it, in ascending order, of each its inner part before its border, so lines are
+ * independent and the sum's order is fixed. The first inner part is copied: a constant border is then a copy both ways.
  */
 #include "parallel.h"
 
@@ -75,10 +76,14 @@ static void add_border(const fc_pad *p, const float *from, float *to, int64_t be
     }
 }
 
-static void add_line(const fc_pad *p, const float *from, float *to) {
+static void add_line(const fc_pad *p, bool first, const float *from, float *to) {
     const int64_t inner = p->before[2], size = p->size[2];
+    if (first)
+        memcpy(to, from + inner * p->channels, (size_t)(size * p->channels) * sizeof(float));
+    else
+        add(from + inner * p->channels, size * p->channels, to);
+    if (p->mode == FC_PAD_CONSTANT) return;
     add_border(p, from, to, 0, inner);
-    add(from + inner * p->channels, size * p->channels, to);
     add_border(p, from, to, inner + size, padded_size(p, 2));
 }
 
@@ -97,13 +102,15 @@ static void unpad_lines(void *arg, int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; item++) {
         const int64_t n = item / p->size[1] / p->size[0], d = item / p->size[1] % p->size[0], h = item % p->size[1];
         float *to = t->to + item * line;
-        memset(to, 0, (size_t)line * sizeof(float));
+        bool first = true;
         for (int64_t a = 0; a <= p->before[0] + p->after[0]; a++) {
             const int64_t i = candidate(p, 0, d, a);
             if (source(p, 0, i) != d) continue;
             for (int64_t b = 0; b <= p->before[1] + p->after[1]; b++) {
                 const int64_t j = candidate(p, 1, h, b), row = (n * padded_size(p, 0) + i) * padded_size(p, 1) + j;
-                if (source(p, 1, j) == h) add_line(p, t->from + row * padded_line, to);
+                if (source(p, 1, j) != h) continue;
+                add_line(p, first, t->from + row * padded_line, to);
+                first = false;
             }
         }
     }

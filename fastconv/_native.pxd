@@ -1,5 +1,5 @@
 # The public C API (csrc/fastconv.h), as Cython sees it. One block a noun, in the order of the header.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "<stdbool.h>" nogil:
     ctypedef bint c_bool "bool"
@@ -152,6 +152,46 @@ cdef extern from "fastconv.h" nogil:
     c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx)
     void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx)
     void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx)
+
+    # interpolation
+    ctypedef enum fc_interpolate_mode:
+        FC_NEAREST, FC_NEAREST_EXACT, FC_BILINEAR, FC_BICUBIC
+    ctypedef struct fc_interpolate:
+        fc_interpolate_mode mode
+        int64_t batch, channels, in_height, in_width, out_height, out_width
+        double factor_height, factor_width
+        c_bool align_corners
+    fc_status fc_interpolate_plan(const fc_interpolate *interpolate, fc_error *error)
+    int64_t fc_interpolate_workspace_bytes(const fc_interpolate *interpolate, c_bool backward, const fc_context *ctx)
+    void fc_interpolate_forward(const fc_interpolate *interpolate, const float *x, float *y, void *workspace,
+                                const fc_context *ctx)
+    void fc_interpolate_backward(const fc_interpolate *interpolate, const float *dy, float *dx, void *workspace,
+                                 const fc_context *ctx)
+
+    # rearrangement
+    ctypedef struct fc_pixel_shuffle:
+        int64_t batch, channels, height, width, factor
+    void fc_pixel_shuffle_forward(const fc_pixel_shuffle *shuffle, const float *x, float *y, const fc_context *ctx)
+    void fc_pixel_shuffle_backward(const fc_pixel_shuffle *shuffle, const float *dy, float *dx, const fc_context *ctx)
+    void fc_channel_shuffle(int64_t pixels, int64_t groups, int64_t count, const float *x, float *y,
+                            const fc_context *ctx)
+    ctypedef struct fc_unfold:
+        int64_t batch, channels, height, width, kernel_height, kernel_width
+        int64_t stride_height, stride_width, dilation_height, dilation_width, pad_height, pad_width
+        c_bool planes
+        int64_t out_height, out_width
+    fc_status fc_unfold_plan(fc_unfold *unfold, fc_error *error)
+    int64_t fc_unfold_workspace_bytes(const fc_unfold *unfold, const fc_context *ctx)
+    void fc_unfold_forward(const fc_unfold *unfold, const float *x, float *columns, void *workspace,
+                           const fc_context *ctx)
+    void fc_fold_forward(const fc_unfold *unfold, const float *columns, float *y, void *workspace,
+                         const fc_context *ctx)
+
+    # dropout
+    void fc_dropout_forward(const uint64_t *key, uint32_t least, float scale, int64_t size, const float *x, float *y,
+                            uint8_t *keep, const fc_context *ctx)
+    void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8_t *keep, float *dx,
+                             const fc_context *ctx)
 
     # normalisation
     int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from numpy import float32, int32
+from numpy import bool_, float32, int32
 from numpy.typing import NDArray
 
 Array = NDArray[float32]
@@ -16,6 +16,7 @@ ISAS_DETECTED: Final[tuple[str, ...]]
 ACTIVATIONS: Final[dict[str, int]]
 CONV2D_ALGORITHMS: Final[dict[str, int]]
 ELEMENTWISE_OPS: Final[dict[str, int]]
+INTERPOLATION_MODES: Final[dict[str, int]]
 PAD_MODES: Final[dict[str, int]]
 RNN_KINDS: Final[dict[str, int]]
 SUM_KINDS: Final[dict[str, int]]
@@ -214,6 +215,42 @@ class Pool2dPlan:
     def avg_forward(self, x: Array, y: Array, ctx: Context) -> None: ...
     def avg_backward(self, dy: Array, dx: Array, ctx: Context) -> None: ...
 
+class InterpolatePlan:
+    y_shape: Shape
+    def __init__(
+        self,
+        function: str,
+        x_shape: Shape,
+        size: tuple[int, int],
+        factors: tuple[float, float],
+        mode: str,
+        align_corners: bool,
+    ) -> None: ...
+    def forward(self, x: Array, y: Array, ctx: Context) -> None: ...
+    def backward(self, dy: Array, dx: Array, ctx: Context) -> None: ...
+
+def pixel_shuffle_forward(x: Array, y: Array, factor: int, ctx: Context) -> None: ...
+def pixel_shuffle_backward(dy: Array, dx: Array, factor: int, ctx: Context) -> None: ...
+def channel_shuffle(x: Array, y: Array, groups: int, ctx: Context) -> None: ...
+
+class UnfoldPlan:
+    columns_shape: Shape
+    def __init__(
+        self,
+        function: str,
+        x_shape: Shape,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        pads: tuple[int, int],
+        dilation: tuple[int, int],
+    ) -> None: ...
+    def unfold(self, x: Array, columns: Array, planes: bool, ctx: Context) -> None: ...
+    def fold(self, columns: Array, y: Array, ctx: Context) -> None: ...
+
+def dropout_forward(
+    x: Array, y: Array, keep: NDArray[bool_], key: tuple[int, int], least: int, scale: float, ctx: Context
+) -> None: ...
+def dropout_backward(dy: Array, keep: NDArray[bool_], dx: Array, scale: float, ctx: Context) -> None: ...
 def batch_norm_statistics(x: Array, mean: Array, var: Array, ctx: Context) -> None: ...
 def batch_norm_forward(
     x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None, y: Array, ctx: Context

@@ -423,6 +423,171 @@ def pad_backward(dy, x_shape, *, padding, mode="constant"):
     return dx.reshape(x_shape)
 
 
+# -------------------------------------------------------------------------------------------------- interpolation
+
+
+def _keys(distance, a=-0.75):
+    """Keys's cubic convolution kernel (1981)."""
+    x = abs(distance)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def _coordinates(size, out, factor, mode, align_corners):
+    """Where the outputs lie in pixels of the input, computed in float32: that is part of the definition."""
+    steps = np.arange(out, dtype=np.float32)
+    if align_corners:
+        return steps * (np.float32(size - 1) / np.float32(out - 1) if out > 1 else np.float32(0))
+    step = np.float32(1.0 / factor) if factor else np.float32(size) / np.float32(out)
+    if mode == "nearest":
+        return steps * step
+    centres = (steps + np.float32(0.5)) * step
+    return centres if mode == "nearest-exact" else centres - np.float32(0.5)
+
+
+def interpolation_matrix(size, out, factor=None, mode="nearest", align_corners=False):
+    """(out, size): what each input counts in each output of one axis."""
+    matrix = np.zeros((out, size))
+    for i, u in enumerate(_coordinates(size, out, factor, mode, align_corners).astype(np.float64)):
+        if mode.startswith("nearest"):
+            matrix[i, min(int(u), size - 1)] = 1
+        elif mode != "bicubic":  # a hat of width two around every pixel; outside the image, its border
+            hat = np.maximum(0, 1 - abs(np.clip(u, 0, size - 1) - np.arange(size)))
+            matrix[i] = i == np.arange(size) if size == out else hat
+        else:
+            first = min(math.floor(u), size - 1)
+            u = min(u, first + 1)
+            for pixel in range(first - 1, first + 3):
+                matrix[i, min(max(pixel, 0), size - 1)] += _keys(u - pixel)
+    return matrix
+
+
+def _interpolation(x_shape, size, scale_factor, mode, align_corners):
+    rank = len(x_shape) - 2
+    factors = _axes(scale_factor, rank) if size is None else (None,) * rank
+    if size is None:
+        outs = [math.floor(side * factor) for side, factor in zip(x_shape[2:], factors, strict=True)]
+    else:
+        outs = _axes(size, rank)
+    return [
+        interpolation_matrix(side, out, factor, mode, align_corners)
+        for side, out, factor in zip(x_shape[2:], outs, factors, strict=True)
+    ]
+
+
+def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=False):
+    matrices = _interpolation(x.shape, size, scale_factor, mode, align_corners)
+    y = np.asarray(x, np.float64)
+    for axis, matrix in enumerate(matrices, 2):
+        y = np.moveaxis(np.tensordot(matrix, y, (1, axis)), 0, axis)
+    return y
+
+
+def interpolate_backward(dy, x_shape, size=None, scale_factor=None, mode="nearest", align_corners=False):
+    matrices = _interpolation(x_shape, size, scale_factor, mode, align_corners)
+    dx = np.asarray(dy, np.float64)
+    for axis, matrix in enumerate(matrices, 2):
+        dx = np.moveaxis(np.tensordot(matrix.T, dx, (1, axis)), 0, axis)
+    return dx
+
+
+# -------------------------------------------------------------------------------------------------- rearrangement
+
+
+def pixel_shuffle(x, factor):
+    n, c, h, w = x.shape
+    squares = x.reshape(n, c // factor**2, factor, factor, h, w)
+    return squares.transpose(0, 1, 4, 2, 5, 3).reshape(n, c // factor**2, h * factor, w * factor)
+
+
+def pixel_unshuffle(x, factor):
+    n, c, h, w = x.shape
+    squares = x.reshape(n, c, h // factor, factor, w // factor, factor)
+    return squares.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * factor**2, h // factor, w // factor)
+
+
+def channel_shuffle(x, groups):
+    n, c, *sizes = x.shape
+    return x.reshape(n, groups, c // groups, *sizes).swapaxes(1, 2).reshape(x.shape)
+
+
+def channel_shuffle_backward(dy, groups):
+    return channel_shuffle(dy, dy.shape[1] // groups)
+
+
+def unfold(x, kernel_size, *, dilation=1, padding=0, stride=1):
+    """A window at a time."""
+    (rows, taps), (dh, dw) = _axes(kernel_size, 2), _axes(dilation, 2)
+    (top, left), (sh, sw) = _axes(padding, 2), _axes(stride, 2)
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), (top, top), (left, left)))
+    n, c, h, w = padded.shape
+    columns = [
+        padded[:, :, p : p + dh * (rows - 1) + 1 : dh, q : q + dw * (taps - 1) + 1 : dw].reshape(n, c * rows * taps)
+        for p in range(0, h - dh * (rows - 1), sh)
+        for q in range(0, w - dw * (taps - 1), sw)
+    ]
+    return np.stack(columns, axis=2)
+
+
+def unfold_backward(dcolumns, x_shape, kernel_size, **geometry):
+    """Unfolding the numbers of the elements (from 1) says where each element of the columns came from."""
+    numbers = unfold(np.arange(1, math.prod(x_shape) + 1).reshape(x_shape), kernel_size, **geometry).astype(int)
+    dx = np.zeros(math.prod(x_shape) + 1)
+    np.add.at(dx, numbers, np.asarray(dcolumns, np.float64))
+    return dx[1:].reshape(x_shape)
+
+
+def fold(columns, output_size, kernel_size, **geometry):
+    taps = math.prod(_axes(kernel_size, 2))
+    return unfold_backward(
+        columns, (len(columns), columns.shape[1] // taps, *_axes(output_size, 2)), kernel_size, **geometry
+    )
+
+
+def fold_backward(dy, kernel_size, **geometry):
+    return unfold(dy, kernel_size, **geometry)
+
+
+# -------------------------------------------------------------------------------------------------------- dropout
+
+
+def _splitmix(z):
+    """The finaliser of splitmix64, on Python's integers."""
+    whole = 2**64 - 1
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & whole
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & whole
+    return z ^ (z >> 31)
+
+
+def random_words(key, count):
+    """The random numbers of 32 bits that masks are made of: chunks of 16384, each of 16 generators xoshiro128++, whose
+    first bit is flipped (the kernels compare signed numbers)."""
+    words = []
+    rotate = lambda a, bits: (a << np.uint32(bits)) | (a >> np.uint32(32 - bits))
+    for chunk in range(-(-count // 16384)):
+        seeds = []
+        for i in range(32):
+            seed = _splitmix(key[1] ^ _splitmix((key[0] + (32 * chunk + i + 1) * 0x9E3779B97F4A7C15) % 2**64))
+            seeds += [seed % 2**32, seed >> 32]
+        a, b, c, d = np.array(seeds, np.uint32).reshape(4, 16)
+        for _ in range(-(-min(16384, count - 16384 * chunk) // 16)):
+            words.append(rotate(a + d, 7) + a)
+            shifted = b << np.uint32(9)
+            c, d = c ^ a, d ^ b
+            b, a = b ^ c, a ^ d
+            c, d = c ^ shifted, rotate(d, 11)
+    return np.concatenate(words)[:count] ^ np.uint32(1 << 31)
+
+
+def dropout(x, mask, p):
+    return np.asarray(x, np.float64) * mask / (1 - p) if p < 1 else 0.0 * x
+
+
+def dropout_backward(dy, mask, p):
+    return dropout(dy, mask, p)
+
+
 # -------------------------------------------------------------------------------------------------------- pooling
 
 

@@ -440,6 +440,63 @@ REAL_POOLS = (
 )
 
 
+class Resize(NamedTuple):
+    """Images (n, c, h, w), made `factor` times as high and wide."""
+
+    name: str
+    n: int
+    c: int
+    h: int
+    w: int
+    factor: int
+
+    @property
+    def x_shape(self):
+        return (self.n, self.c, self.h, self.w)
+
+    @property
+    def y_shape(self):
+        return (self.n, self.c, self.h * self.factor, self.w * self.factor)
+
+
+# A level of a feature pyramid; a decoder's, beyond the caches; photographs.
+REAL_RESIZES = (
+    Resize("pyramid_64", 1, 64, 56, 56, 2),
+    Resize("decoder_64_batch_4", 4, 64, 112, 112, 2),
+    Resize("photographs", 4, 3, 224, 224, 2),
+)
+
+
+class Rearrangement(NamedTuple):
+    """Images (n, c, h, w): a factor of pixels to shuffle, groups of channels, windows of kernel, stride and padding."""
+
+    name: str
+    n: int
+    c: int
+    h: int
+    w: int
+    factor: int = 2
+    groups: int = 2
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+
+    @property
+    def x_shape(self):
+        return (self.n, self.c, self.h, self.w)
+
+    @property
+    def windows(self):
+        return {"kernel_size": self.kernel, "stride": self.stride, "padding": self.padding}
+
+
+REAL_REARRANGEMENTS = (
+    Rearrangement("shufflenet_116", 1, 116, 28, 28),
+    Rearrangement("features_64_batch_4", 4, 64, 112, 112),
+    Rearrangement("subpixel_27", 1, 27, 224, 224, 3, 3, 3, 2),
+)
+
+
 class Elementwise(NamedTuple):
     """An array of `count` numbers."""
 

@@ -1,6 +1,6 @@
 """Wrong calls of borders: see wrong_calls.py."""
 
-from wrong_calls import BIG, REFUSED, Noun, array
+from wrong_calls import BIG, REFUSED, WRONG_OUT_TYPES, Noun, array
 
 
 def operands():
@@ -8,6 +8,7 @@ def operands():
         "x": array(2, 4, 5, 6),
         "padded": array(2, 4, 7, 8),
         "a": array(3, 4),
+        "out": array(2, 4, 7, 8),
     }
 
 
@@ -37,6 +38,12 @@ def refused():
         yield "pad_backward", f"ops.pad_backward(padded, {shape}, padding=1)", ValueError, []
     for shape in ("None", "(2, 4, 5, 6.0)"):
         yield "pad_backward", f"ops.pad_backward(padded, {shape}, padding=1)", TypeError, ["x_shape"]
+    for value in WRONG_OUT_TYPES:
+        yield "pad", border.format(f"padding=1, out={value}"), TypeError, ["out"]
+        call = f"ops.pad_backward(padded, (2, 4, 5, 6), padding=1, out={value})"
+        yield "pad_backward", call, TypeError, ["out"]
+    yield "pad", border.format("padding=1, out=x"), ValueError, ["out", "(2, 4, 7, 8)"]
+    yield "pad_backward", "ops.pad_backward(padded, (2, 4, 5, 6), padding=1, out=a)", ValueError, ["out", "(3, 4)"]
     yield "pad", f"ops.pad({BIG}, padding=1)", REFUSED, []
     yield "pad_backward", f"ops.pad_backward({BIG}, (1, 2**12, 2**25, 2**22), padding=0)", REFUSED, []
 

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from checks import bits, every_other, misaligned, read_only, reversed_memory
+from checks import every_other, misaligned, read_only, reversed_memory
 
 from fastconv import _native, layers, ops, runtime
 from fastconv.layers import Parameter

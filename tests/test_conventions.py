@@ -167,6 +167,8 @@ EXEMPT = {
 # Where reference.py has one definition for several ops.
 SHARED = {
     "batch_norm_training": "batch_norm_statistics",
+    "pixel_shuffle_backward": "pixel_unshuffle",
+    "pixel_unshuffle_backward": "pixel_shuffle",
     "global_avg_pool2d": "avg_pool2d",
     "global_avg_pool2d_backward": "avg_pool2d_backward",
     **dict.fromkeys(reference.ACTIVATIONS, "activation"),
@@ -232,6 +234,8 @@ def test_the_runtime_module_has_an_example_that_runs():
 @pytest.mark.parametrize("name", sorted(ops.__all__))
 def test_geometry_is_keyword_only(name):
     words = {"stride", "padding", "dilation", "groups", "algorithm", "ceil_mode", "out", "eps", "reverse"}
+    if name.startswith("channel_shuffle"):
+        words.remove("groups")  # its only parameter, as in PyTorch
     for parameter in inspect.signature(getattr(ops, name)).parameters.values():
         assert parameter.name not in words or parameter.kind is parameter.KEYWORD_ONLY, parameter.name
 

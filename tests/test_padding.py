@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
-from checks import IMAGE_ORDERS, assert_equal, bits, integers, reals
+from checks import IMAGE_ORDERS, assert_equal, bits, channels_last, integers, reals
 
 from fastconv import layers, ops, runtime
 from fastconv.testing import check_adjoint
@@ -95,6 +95,21 @@ def test_backward_is_the_adjoint(mode, rng):
         x, named = integers(rng, (2, 3, *sizes), 1), {"padding": 2, "mode": mode}
         forward, adjoint = (lambda x: ops.pad(x, **named)), (lambda dy: ops.pad_backward(dy, x.shape, **named))  # noqa: B023
         assert check_adjoint(forward, adjoint, x, rng, tolerance=0) == 0
+
+
+def test_out(rng):
+    x, dy, named = integers(rng, (2, 5, 4, 3), 1), integers(rng, (2, 5, 7, 6), 1), {"padding": ((1, 2), (2, 1))}
+    y, dx = ops.pad(x, **named, mode="reflect"), ops.pad_backward(dy, x.shape, **named, mode="reflect")
+    for order in (channels_last, np.array):
+        out, dout = order(np.full_like(y, np.nan)), order(np.full_like(dx, np.nan))
+        assert ops.pad(x, **named, mode="reflect", out=out) is out
+        assert ops.pad_backward(dy, x.shape, **named, mode="reflect", out=dout) is dout
+        assert_equal(out, y)
+        assert_equal(dout, dx)
+    memory = np.zeros((2, 7, 6, 5), np.float32)
+    inner = memory[:, 1:5, 2:5].transpose(0, 3, 1, 2)  # x lies where the inner part of y goes
+    inner[...] = x
+    assert_equal(ops.pad(inner, **named, mode="reflect", out=memory.transpose(0, 3, 1, 2)), y)
 
 
 def test_empty():

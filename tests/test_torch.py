@@ -132,6 +132,58 @@ def test_borders(kind, rank):
         compare(getattr(layers, name)(padding, *more), getattr(nn, name)(padding, *more), x)
 
 
+@pytest.mark.parametrize("nhwc", [False, True])
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("Upsample", {"scale_factor": 2}),
+        ("Upsample", {"size": (11, 5), "mode": "nearest-exact"}),
+        ("Upsample", {"scale_factor": (1.5, 2.5), "mode": "bilinear"}),
+        ("Upsample", {"size": 13, "mode": "bicubic", "align_corners": True}),
+        ("UpsamplingNearest2d", {"size": (3, 17)}),
+        ("UpsamplingBilinear2d", {"scale_factor": 3}),
+        ("PixelShuffle", {"upscale_factor": 2}),
+        ("PixelUnshuffle", {"downscale_factor": 3}),
+        ("Unfold", {"kernel_size": 3}),
+        ("Unfold", {"kernel_size": (2, 3), "stride": (1, 2), "padding": (0, 2), "dilation": (2, 1)}),
+    ],
+)
+def test_resampling_and_rearrangement(name, arguments, nhwc):
+    compare(getattr(layers, name)(**arguments), getattr(nn, name)(**arguments), images(2, 8, 6, 9, nhwc=nhwc))
+
+
+def test_linear_upsampling():
+    for arguments in ({"scale_factor": 2.3, "mode": "linear"}, {"size": 4, "mode": "linear", "align_corners": True}):
+        compare(layers.Upsample(**arguments), nn.Upsample(**arguments), images(2, 5, 9))
+
+
+def test_channel_shuffle():
+    # PyTorch's layer has no gradient on CPUs: through the tensors of the definition.
+    x = images(2, 12, 3, 4)
+    y, backward = layers.ChannelShuffle(3).forward(x)
+    close(y, nn.ChannelShuffle(3)(torch.from_numpy(x)), 0)
+    close(backward(y), x, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"output_size": (6, 5), "kernel_size": 2},
+        {"output_size": (6, 8), "kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)},
+    ],
+)
+def test_fold(arguments):
+    geometry = {name: value for name, value in arguments.items() if name != "output_size"}
+    columns = nn.Unfold(**geometry)(torch.from_numpy(images(2, 5, *arguments["output_size"]))).numpy()
+    compare(layers.Fold(**arguments), nn.Fold(**arguments), columns)
+
+
+def test_shapes_and_nothing():
+    for dim, sizes in ((1, (2, 3)), (-1, (2, -1)), (2, (5,))):
+        compare(layers.Unflatten(dim, sizes), nn.Unflatten(dim, sizes), images(4, 6, 5, 8))
+    compare(layers.Identity(), nn.Identity(), images(4, 6))
+
+
 def test_conv2d_depthwise():
     compare(layers.Conv2d(6, 6, 3, groups=6, padding=1), nn.Conv2d(6, 6, 3, groups=6, padding=1), images(2, 6, 8, 5))
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 import fastconv
+from bench import tasks
 from bench.peers import Unsupported
 from fastconv import losses, ops, runtime
 from fastconv.ops._arrays import empty_images, empty_like
@@ -82,6 +83,50 @@ def cross_entropy(size, pass_, operands):
     return lambda: losses.softmax_cross_entropy(logits, labels, axis=size.axis, gradient_out=out)[1]
 
 
+def interpolate(size, pass_, operands):
+    named = {"scale_factor": size.factor, "mode": pass_.removesuffix("_backward")}
+    if pass_.endswith("backward"):
+        dy = as_an_op_leaves_it(operands["dy"])
+        dx = ops.interpolate_backward(dy, size.x_shape, **named)
+        return lambda: ops.interpolate_backward(dy, size.x_shape, out=dx, **named)
+    x = as_an_op_leaves_it(operands["x"])
+    y = ops.interpolate(x, **named)
+    return lambda: ops.interpolate(x, out=y, **named)
+
+
+def rearrange(size, pass_, operands):
+    if pass_ == "fold":
+        columns = operands["x"]
+        y = ops.fold(columns, size.x_shape[2:], **size.windows)
+        return lambda: ops.fold(columns, size.x_shape[2:], out=y, **size.windows)
+    x = as_an_op_leaves_it(next(iter(operands.values())))
+    border = {"padding": size.padding, "mode": "reflect"}
+    call = {
+        "pixel_shuffle": lambda out: ops.pixel_shuffle(x, size.factor, out=out),
+        "pixel_unshuffle": lambda out: ops.pixel_unshuffle(x, size.factor, out=out),
+        "channel_shuffle": lambda out: ops.channel_shuffle(x, size.groups, out=out),
+        "unfold": lambda out: ops.unfold(x, out=out, **size.windows),
+        "pad": lambda out: ops.pad(x, out=out, **border),
+        "pad_backward": lambda out: ops.pad_backward(x, size.x_shape, out=out, **border),
+    }[pass_]
+    y = call(None)
+    return lambda: call(y)
+
+
+def dropout(pass_, operands):
+    """(call, fetch)"""
+    x, dy, p, rng = operands["x"], operands.get("dy"), tasks.Dropout.p, np.random.default_rng(0)
+    y, dx = np.empty_like(x), np.empty_like(x)
+    if pass_ == "forward":
+        return lambda: ops.dropout(x, p, rng, out=y), lambda result: tasks.Dropout.recovered(operands, result[0])
+
+    def training():
+        _, mask = ops.dropout(x, p, rng, out=y)
+        return y, ops.dropout_backward(dy, mask, p, out=dx)
+
+    return training, lambda result: tasks.Dropout.recovered(operands, *result)
+
+
 def recurrent(size, pass_, operands):
     x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
     if size.kind == "lstm":
@@ -143,6 +188,8 @@ def prepare(task, mode, options, operands):
         return tiny(task.pass_, list(operands.values())), np.asarray
     if task.op == "gemm":
         return gemm(task.size, operands), np.asarray
+    if task.op == "dropout":
+        return dropout(task.pass_, operands)
     if task.op == "activation":
         function, given, out = getattr(ops, task.pass_), tuple(operands.values()), np.empty_like(operands["x"])
         return lambda: function(*given, out=out), np.asarray
@@ -150,5 +197,12 @@ def prepare(task, mode, options, operands):
         a, b = map(as_an_op_leaves_it, operands.values())
         function, out = ops.mul if task.pass_ in ("mul", "gate") else ops.add, as_an_op_leaves_it(operands["a"])
         return lambda: function(a, b, out=out), np.asarray
-    functions = {"pool2d": pool2d, "softmax": softmax, "cross_entropy": cross_entropy, "recurrent": recurrent}
+    functions = {
+        "pool2d": pool2d,
+        "softmax": softmax,
+        "cross_entropy": cross_entropy,
+        "interpolate": interpolate,
+        "rearrange": rearrange,
+        "recurrent": recurrent,
+    }
     return functions[task.op](task.size, task.pass_, operands), np.asarray

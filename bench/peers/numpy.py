@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from bench import tasks
 from bench.peers import Unsupported
 
 VERSION = np.__version__
@@ -115,6 +116,47 @@ def cross_entropy(size, operands):
     return training
 
 
+def interpolate(size, operands):
+    x = np.moveaxis(operands["x"], 1, -1)
+    return lambda: np.moveaxis(x.repeat(size.factor, axis=1).repeat(size.factor, axis=2), -1, 1)
+
+
+def rearrange(size, pass_, operands):
+    """Copies of views, from and to NHWC memory."""
+    x, factor = np.moveaxis(operands["x"], 1, -1), size.factor
+    n, h, w, c = x.shape
+    if pass_ == "pad":
+        sides = ((0, 0), (size.padding,) * 2, (size.padding,) * 2, (0, 0))
+        return lambda: np.moveaxis(np.pad(x, sides, "reflect"), -1, 1)
+    if pass_ == "channel_shuffle":
+        parts, shape = x.reshape(n, h, w, size.groups, -1).swapaxes(3, 4), x.shape
+    elif pass_ == "pixel_shuffle":
+        parts = x.reshape(n, h, w, -1, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+        shape = (n, h * factor, w * factor, c // factor**2)
+    else:
+        parts = x.reshape(n, h // factor, factor, w // factor, factor, c).transpose(0, 1, 3, 5, 2, 4)
+        shape = (n, h // factor, w // factor, c * factor**2)
+    return lambda: np.moveaxis(np.ascontiguousarray(parts).reshape(shape), -1, 1)
+
+
+def dropout(pass_, operands):
+    """(call, fetch)"""
+    x, p, rng = operands["x"], tasks.Dropout.p, np.random.default_rng(0)
+    scale = np.float32(1 / (1 - p))
+
+    def call():
+        keep = rng.random(x.size, np.float32) >= np.float32(p)
+        y = x * keep
+        y *= scale
+        if pass_ == "forward":
+            return (y,)
+        dx = operands["dy"] * keep
+        dx *= scale
+        return y, dx
+
+    return call, lambda result: tasks.Dropout.recovered(operands, *result)
+
+
 def configure(options):
     """Nothing: its threads are set in the environment, before it is loaded."""
 
@@ -134,4 +176,10 @@ def prepare(task, mode, options, operands):
         return softmax(task.size, task.pass_, operands), np.asarray
     if task.op == "cross_entropy":
         return cross_entropy(task.size, operands), np.asarray
+    if task.op == "interpolate":
+        return interpolate(task.size, operands), np.asarray
+    if task.op == "rearrange":
+        return rearrange(task.size, task.pass_, operands), np.asarray
+    if task.op == "dropout":
+        return dropout(task.pass_, operands)
     raise Unsupported(f"no {task.op}")

@@ -8,13 +8,13 @@ from bench.peers import Unsupported
 VERSION = onnxruntime.__version__
 
 
-def model(node, inputs, y_shape, constants, opset=17):
+def model(nodes, inputs, y_shape, constants, opset=17):
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
         raise Unsupported("needs the package onnx to write a model") from None
     graph = helper.make_graph(
-        [node],
+        nodes if isinstance(nodes, list) else [nodes],
         "one_node",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, y_shape)],
@@ -80,6 +80,43 @@ def recurrent(size, operands, threads):
     return call, lambda value: fetch(value)[:, 0]
 
 
+def interpolate(size, pass_, operands, threads):
+    from onnx import helper
+
+    rules = {
+        "nearest": {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        "bilinear": {"coordinate_transformation_mode": "pytorch_half_pixel"},
+        "bicubic": {"coordinate_transformation_mode": "pytorch_half_pixel", "cubic_coeff_a": -0.75},
+    }[pass_]
+    mode = {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}[pass_]
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode=mode, **rules)
+    scales = np.array([1, 1, size.factor, size.factor], np.float32)
+    serialized = model(node, {"x": size.x_shape}, size.y_shape, {"scales": scales})
+    return bound(serialized, operands, size.y_shape, threads)
+
+
+def rearrange(size, pass_, operands, threads):
+    from onnx import helper
+
+    n, c, h, w = operands["x"].shape
+    constants, shape = {}, (n, c, h, w)
+    if pass_ == "pixel_shuffle":
+        nodes = [helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=size.factor, mode="CRD")]
+        shape = (n, c // size.factor**2, h * size.factor, w * size.factor)
+    elif pass_ == "channel_shuffle":
+        constants = {"parts": np.array([n, size.groups, c // size.groups, h, w]), "whole": np.array(shape)}
+        nodes = [
+            helper.make_node("Reshape", ["x", "parts"], ["split"]),
+            helper.make_node("Transpose", ["split"], ["turned"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["turned", "whole"], ["y"]),
+        ]
+    else:
+        constants = {"pads": np.array([0, 0, size.padding, size.padding] * 2)}
+        nodes = [helper.make_node("Pad", ["x", "pads"], ["y"], mode="reflect")]
+        shape = (n, c, h + 2 * size.padding, w + 2 * size.padding)
+    return bound(model(nodes, {"x": (n, c, h, w)}, shape, constants), operands, shape, threads)
+
+
 def configure(options):
     """Nothing: threads belong to a session."""
 
@@ -113,6 +150,9 @@ def prepare(task, mode, options, operands):
         node = helper.make_node(node, ["x"], ["y"], **window, **counting)
         serialized = model(node, {"x": size.x_shape}, size.y_shape, {})
         return bound(serialized, operands, size.y_shape, options["threads"])
+    if task.op in ("interpolate", "rearrange"):
+        kind = {"interpolate": interpolate, "rearrange": rearrange}[task.op]
+        return kind(size, task.pass_, operands, options["threads"])
     if task.op == "activation":
         if task.pass_ == "silu":
             node = helper.make_node("QuickGelu", ["x"], ["y"], domain="com.microsoft", alpha=1.0)

@@ -35,6 +35,26 @@ def convolution_node(size, x, weight):
     return opset13.group_convolution(x, opset13.constant(grouped), stride, begins, ends, dilation)
 
 
+def interpolate_node(size, pass_, x):
+    rules = {
+        "nearest": {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        "bilinear": {"coordinate_transformation_mode": "pytorch_half_pixel"},
+        "bicubic": {"coordinate_transformation_mode": "pytorch_half_pixel", "cube_coeff": -0.75},
+    }[pass_]
+    mode = {"nearest": "nearest", "bilinear": "linear_onnx", "bicubic": "cubic"}[pass_]
+    sides, axes = (opset13.constant(np.array(value, np.int64)) for value in (size.y_shape[2:], (2, 3)))
+    return opset13.interpolate(x, sides, mode, "sizes", axes=axes, **rules)
+
+
+def rearrange_node(size, pass_, x):
+    if pass_ == "pixel_shuffle":
+        return opset13.depth_to_space(x, "depth_first", size.factor)
+    if pass_ == "channel_shuffle":
+        return opset13.shuffle_channels(x, 1, size.groups)
+    sides = opset13.constant(np.array([0, 0, size.padding, size.padding], np.int64))
+    return opset13.pad(x, sides, sides, "reflect")
+
+
 def in_layout(shape, mode, node):
     """(parameter, result) of node(x) for maps of this shape (N, C, *sizes), in memory (N, *sizes, C) with "nhwc"."""
     if mode == "nchw":
@@ -83,6 +103,13 @@ def prepare(task, mode, options, operands):
         back = tuple(range(value.ndim))
         if mode == "nhwc":
             value, back = np.moveaxis(value, 1, -1), (0, back[-1], *back[1:-1])
+    elif task.op in ("interpolate", "rearrange"):
+        kind = {"interpolate": interpolate_node, "rearrange": rearrange_node}[task.op]
+        value = operands["x"]
+        x, y = in_layout(value.shape, mode, lambda x: kind(size, task.pass_, x))
+        back = tuple(range(4))
+        if mode == "nhwc":
+            value, back = np.moveaxis(value, 1, -1), (0, 3, 1, 2)
     elif task.op == "gemm":
         if size.batch > 1:
             raise Unsupported("a model of one input has weights")

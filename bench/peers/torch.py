@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bench import tasks
 from bench.peers import Unsupported
 
 VERSION = torch.__version__
@@ -65,6 +66,59 @@ def pool2d(size, pass_, mode, operands):
         return lambda: torch.ops.aten.avg_pool2d_backward(dy, x, *pairs, False, True, None)
     _, indices = torch.ops.aten.max_pool2d_with_indices(x, *pairs)
     return lambda: torch.ops.aten.max_pool2d_with_indices_backward(dy, x, *pairs, (1, 1), False, indices)
+
+
+def interpolate(size, pass_, mode, operands):
+    kind = pass_.removesuffix("_backward")
+    if pass_ == kind:
+        x = tensor(operands["x"], mode)
+        return lambda: functional.interpolate(x, scale_factor=size.factor, mode=kind)
+    dy, sides = tensor(operands["dy"], mode), list(size.y_shape[2:])
+    backward = getattr(torch.ops.aten, f"upsample_{kind}2d_backward")
+    corners = () if kind == "nearest" else (False,)
+    return lambda: backward(dy, sides, size.x_shape, *corners, float(size.factor), float(size.factor))
+
+
+def rearrange(size, pass_, mode, operands):
+    x = tensor(next(iter(operands.values())), mode)
+    if pass_ in ("pixel_shuffle", "pixel_unshuffle"):
+        # Without a copy some results are views of what another op would have to copy.
+        function = getattr(functional, pass_)
+        return lambda: function(x, size.factor)
+    if pass_ == "channel_shuffle":
+        return lambda: torch.channel_shuffle(x, size.groups)
+    if pass_ == "unfold":
+        return lambda: functional.unfold(x, **size.windows)
+    if pass_ == "fold":
+        if mode == "channels_last":
+            raise Unsupported("columns have one memory order")
+        return lambda: functional.fold(x, size.x_shape[2:], **size.windows)
+    sides = [size.padding] * 4
+    if pass_ == "pad":
+        return lambda: functional.pad(x, sides, mode="reflect")
+    like = tensor(np.empty(size.x_shape, np.float32), mode)  # its shape alone is used
+    return lambda: torch.ops.aten.reflection_pad2d_backward(x, like, sides)
+
+
+def dropout(pass_, operands):
+    """(call, fetch)"""
+    x, p = torch.from_numpy(operands["x"]), tasks.Dropout.p
+    if pass_ == "forward":
+        return lambda: functional.dropout(x, p), lambda y: tasks.Dropout.recovered(operands, y.numpy())
+    x.requires_grad_(True)
+    dy = torch.from_numpy(operands["dy"])
+
+    def training():
+        x.grad = None
+        with torch.enable_grad():
+            y = functional.dropout(x, p)
+            y.backward(dy)
+        return y, x.grad
+
+    def fetch(result):
+        return tasks.Dropout.recovered(operands, *(part.detach().numpy() for part in result))
+
+    return training, fetch
 
 
 def tiny(op, operands):
@@ -172,6 +226,11 @@ def prepare(task, mode, options, operands):
         call = (lambda: functional.linear(a, b)) if task.size.linear else (lambda: torch.matmul(a, b, out=out))
     elif task.op == "pool2d":
         call = pool2d(task.size, task.pass_, mode, operands)
+    elif task.op in ("interpolate", "rearrange"):
+        kind = {"interpolate": interpolate, "rearrange": rearrange}[task.op]
+        call = kind(task.size, task.pass_, mode, operands)
+    elif task.op == "dropout":
+        return dropout(task.pass_, operands)
     elif task.op == "activation":
         call = activation(task.pass_, operands)
     elif task.op == "elementwise":

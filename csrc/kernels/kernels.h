@@ -155,6 +155,32 @@ typedef struct fc_elementwise_rows {
     int64_t a_row, b_row;      /* elements from one row to the next; 0 for the same row again */
     float *y;
 } fc_elementwise_rows;
+/* Sums of pixels of a row, a column after the other: y[q * channels + c] = sum over t of weights[t] * x[at[t] + c].
+ * Column q has the terms [q * taps, (q + 1) * taps), or with taps 0 those from start[q] to start[q + 1]. A single tap is
+ * copied. */
+typedef struct fc_weighted_columns {
+    int taps;
+    int64_t columns, channels;
+    const int64_t *start, *at; /* start: [columns + 1], with taps 0 */
+    const float *weights;
+} fc_weighted_columns;
+
+/* Rows of the output of an interpolation, up to FC_PIXEL_ROWS of them, from the same two rows of the input (one tap:
+ * the same row): y[i * y_row + q * channels + c] = sum over j < 2, k < 2 of row_weights[i][j] * weights[2 * q + k] *
+ * x[j][at[2 * q + k] + c]. */
+enum { FC_PIXEL_ROWS = 4 };
+typedef struct fc_pixel_rows {
+    int rows;
+    int64_t columns, channels;
+    const int64_t *at;
+    const float *weights, *x[2];
+    float row_weights[FC_PIXEL_ROWS][2];
+    float *y;
+    int64_t y_row;
+} fc_pixel_rows;
+
+/* Generators of random numbers that dropout_row runs side by side, on every instruction set. */
+enum { FC_RANDOM_LANES = 16 };
 
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */

@@ -344,3 +344,66 @@ FC_INLINE float v_hmax(vfloat a) {
     for (int i = 1; i < FC_LANES; i++) best = (lanes[i] > best || lanes[i] != lanes[i]) ? lanes[i] : best;
     return best;
 }
+
+/* Two vectors whose lanes take turns, a first, and the way back. */
+FC_INLINE void v_zip(vfloat a, vfloat b, vfloat *low, vfloat *high) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    *low = (vfloat)_mm512_permutex2var_ps((__m512)a, first, (__m512)b);
+    *high = (vfloat)_mm512_permutex2var_ps((__m512)a, second, (__m512)b);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    const __m256 c = _mm256_unpacklo_ps((__m256)a, (__m256)b), d = _mm256_unpackhi_ps((__m256)a, (__m256)b);
+    *low = (vfloat)_mm256_permute2f128_ps(c, d, 0x20);
+    *high = (vfloat)_mm256_permute2f128_ps(c, d, 0x31);
+#else
+    *low = (vfloat){a[0], b[0], a[1], b[1]};
+    *high = (vfloat){a[2], b[2], a[3], b[3]};
+#endif
+}
+
+FC_INLINE void v_unzip(vfloat low, vfloat high, vfloat *even, vfloat *odd) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const __m512i first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(1));
+    *even = (vfloat)_mm512_permutex2var_ps((__m512)low, first, (__m512)high);
+    *odd = (vfloat)_mm512_permutex2var_ps((__m512)low, second, (__m512)high);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    const __m256 c = _mm256_shuffle_ps((__m256)low, (__m256)high, 0x88);
+    const __m256 d = _mm256_shuffle_ps((__m256)low, (__m256)high, 0xdd);
+    *even = (vfloat)_mm256_permute4x64_pd((__m256d)c, 0xd8);
+    *odd = (vfloat)_mm256_permute4x64_pd((__m256d)d, 0xd8);
+#else
+    *even = (vfloat){low[0], low[2], high[0], high[2]};
+    *odd = (vfloat){low[1], low[3], high[1], high[3]};
+#endif
+}
+
+/* Sixteen lanes that are all ones or zero, of as many vectors as it takes, to sixteen bytes of 1 or 0. */
+FC_INLINE void vi_store_flags(uint8_t *p, const vint *lanes) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const __m128i bytes = _mm512_cvtepi32_epi8((__m512i)lanes[0]);
+    _mm_storeu_si128((__m128i *)p, _mm_and_si128(bytes, _mm_set1_epi8(1)));
+#elif FC_LANES == 8 && defined(__x86_64__)
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)lanes[0], (__m256i)lanes[1]), 0xd8);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)p, _mm_and_si128(bytes, _mm_set1_epi8(1)));
+#elif defined(__x86_64__)
+    const __m128i first = _mm_packs_epi32((__m128i)lanes[0], (__m128i)lanes[1]);
+    const __m128i second = _mm_packs_epi32((__m128i)lanes[2], (__m128i)lanes[3]);
+    _mm_storeu_si128((__m128i *)p, _mm_and_si128(_mm_packs_epi16(first, second), _mm_set1_epi8(1)));
+#else
+    for (int i = 0; i < 16; i++) p[i] = (uint8_t)(lanes[i / FC_LANES][i % FC_LANES] & 1);
+#endif
+}
+
+/* As many bytes as there are lanes, as integers. */
+FC_INLINE vint vi_load_flags(const uint8_t *p) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    return (vint)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif FC_LANES == 8 && defined(__x86_64__)
+    return (vint)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#else
+    return (vint){p[0], p[1], p[2], p[3]};
+#endif
+}

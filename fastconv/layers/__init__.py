@@ -18,7 +18,9 @@ from fastconv.layers import (
     normalization,
     padding,
     pooling,
+    rearrangement,
     recurrent,
+    resampling,
 )
 from fastconv.layers.activations import *
 from fastconv.layers.base import *
@@ -31,7 +33,9 @@ from fastconv.layers.linear import *
 from fastconv.layers.normalization import *
 from fastconv.layers.padding import *
 from fastconv.layers.pooling import *
+from fastconv.layers.rearrangement import *
 from fastconv.layers.recurrent import *
+from fastconv.layers.resampling import *
 
 __all__ = [
     *base.__all__,
@@ -39,6 +43,8 @@ __all__ = [
     *frozen.__all__,
     *padding.__all__,
     *pooling.__all__,
+    *resampling.__all__,
+    *rearrangement.__all__,
     *linear.__all__,
     *normalization.__all__,
     *activations.__all__,

@@ -8,7 +8,7 @@ from fastconv import initializers, ops
 from fastconv.layers.base import Layer, Parameter
 from fastconv.ops._arrays import integer
 
-__all__ = ["Linear", "Flatten"]
+__all__ = ["Linear", "Flatten", "Unflatten", "Identity"]
 
 
 class Linear(Layer):
@@ -78,3 +78,66 @@ class Flatten(Layer):
             return dy.reshape(shape)
 
         return y, backward
+
+
+class Unflatten(Layer):
+    """The axis `dim` of x as several, in the order of the shape, as torch.nn.Unflatten: the inverse of Flatten.
+
+    unflattened_size: a tuple of sizes, one of which may be -1.
+
+    >>> from fastconv.layers import Unflatten
+    >>> Unflatten(1, (3, 4, -1))(np.zeros((2, 60), np.float32)).shape
+    (2, 3, 4, 5)
+    """
+
+    def __init__(self, dim, unflattened_size):
+        if isinstance(dim, bool) or not isinstance(dim, int):
+            raise TypeError(f"Unflatten: dim={dim!r}: must be an integer")
+        if not isinstance(unflattened_size, (tuple, list)) or not unflattened_size:
+            raise TypeError(f"Unflatten: unflattened_size={unflattened_size!r}: must be a tuple of sizes")
+        self.dim = dim
+        sizes = tuple(integer("Unflatten", "unflattened_size", size, -1) for size in unflattened_size)
+        if sizes.count(-1) > 1:
+            raise ValueError(f"Unflatten: unflattened_size={unflattened_size!r}: one size alone may be -1")
+        self.unflattened_size = sizes
+
+    def _sizes(self, size, shape):
+        """unflattened_size with its -1 worked out."""
+        known = math.prod(value for value in self.unflattened_size if value >= 0)
+        fits = known == size if -1 not in self.unflattened_size else known > 0 and size % known == 0
+        if not fits:
+            raise ValueError(
+                f"Unflatten: x has shape {shape}: axis {self.dim} does not fit unflattened_size={self.unflattened_size}"
+            )
+        return tuple(size // known if value < 0 else value for value in self.unflattened_size)
+
+    def forward(self, x, *, training=True):
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"Unflatten: x is {type(x).__name__}: must be a NumPy array")
+        if not -x.ndim <= self.dim < x.ndim:
+            raise ValueError(f"Unflatten: x has shape {x.shape}: must have an axis {self.dim}")
+        dim, shape = self.dim % x.ndim, x.shape
+        y = x.reshape(*shape[:dim], *self._sizes(shape[dim], shape), *shape[dim + 1 :])
+        whole_shape = y.shape
+
+        def backward(dy):
+            if dy.shape != whole_shape:
+                raise ValueError(f"Unflatten: dy has shape {dy.shape}: must be {whole_shape}")
+            return dy.reshape(shape)
+
+        return y, backward
+
+
+class Identity(Layer):
+    """y = x, as torch.nn.Identity: where a model may have a layer or none.
+
+    >>> from fastconv.layers import Identity
+    >>> Identity()(np.ones(2, np.float32)).tolist()
+    [1.0, 1.0]
+    """
+
+    def __call__(self, x):
+        return x
+
+    def forward(self, x, *, training=True):
+        return x, lambda dy: dy

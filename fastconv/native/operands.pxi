@@ -12,7 +12,7 @@ from libc.string cimport memset
 cdef void *buffer(object array, str name, tuple shape, bint writable, char code, str dtype) except? NULL:
     """The address of a C-contiguous array of exactly this shape and format."""
     cdef Py_buffer view
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, size
     if code == b"f" and is_plain(array, <int>len(shape)) and (not writable or cnp.PyArray_ISWRITEABLE(array)):
         for i in range(len(shape)):
             if cnp.PyArray_DIMS(array)[i] != <Py_ssize_t>shape[i]:
@@ -22,9 +22,10 @@ cdef void *buffer(object array, str name, tuple shape, bint writable, char code,
     # Anything else that has a buffer, or the error.
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
     try:
-        if view.format == NULL or view.format[0] != code or view.format[1] != 0 or view.itemsize != 4:
+        size = 1 if code == b"?" else 4
+        if view.format == NULL or view.format[0] != code or view.format[1] != 0 or view.itemsize != size:
             raise TypeError(f"{name}: the buffer must hold native {dtype}")
-        if view.len and <uintptr_t>view.buf & 3:  # to NumPy an empty array is aligned wherever it lies
+        if view.len and <uintptr_t>view.buf & (size - 1):  # to NumPy an empty array is aligned wherever it lies
             raise ValueError(f"{name}: the buffer must be aligned to 4 bytes")
         if view.ndim != len(shape):
             raise ValueError(f"{name}: expected shape {shape}, got {view.ndim} dimensions")

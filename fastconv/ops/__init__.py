@@ -11,6 +11,7 @@ from fastconv.ops import (
     convolution,
     convolution1d,
     convolution3d,
+    dropouts,
     elementwise,
     embeddings,
     gated,
@@ -18,8 +19,10 @@ from fastconv.ops import (
     padding,
     pooling,
     products,
+    rearrangement,
     rectifiers,
     recurrent,
+    resampling,
     softmaxes,
     transposed,
 )
@@ -27,6 +30,7 @@ from fastconv.ops.activations import *
 from fastconv.ops.convolution import *
 from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
+from fastconv.ops.dropouts import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.embeddings import *
 from fastconv.ops.gated import *
@@ -34,8 +38,10 @@ from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
 from fastconv.ops.products import *
+from fastconv.ops.rearrangement import *
 from fastconv.ops.rectifiers import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.resampling import *
 from fastconv.ops.softmaxes import *
 from fastconv.ops.transposed import *
 
@@ -54,6 +60,9 @@ __all__ = [
     *products.__all__,
     *normalization.__all__,
     *pooling.__all__,
+    *resampling.__all__,
+    *rearrangement.__all__,
+    *dropouts.__all__,
     *recurrent.__all__,
 ]
 

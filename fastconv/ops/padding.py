@@ -12,9 +12,10 @@ fit.
 """
 
 import math
+from functools import lru_cache
 
 from fastconv import _native
-from fastconv.ops._arrays import array, empty_images, map_of_shape, nhwc, number, pads, sizes
+from fastconv.ops._arrays import array, image_target, map_of_shape, nhwc, number, pads, returned, sizes
 from fastconv.ops._map_geometry import lift, volume
 from fastconv.runtime import context
 
@@ -29,22 +30,31 @@ def _geometry(function, shape, padding, mode):
         raise ValueError(f"{function}: mode={mode!r}: must be one of {', '.join(_native.PAD_MODES)}")
     if min(shape[2:]) < 1:
         raise ValueError(f"{function}: x has shape {shape}: every size must be >= 1")
-    sides = pads(function, padding, len(shape) - 2)
-    for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True):
+    rule, sides, padded = _padded(shape, pads(function, padding, len(shape) - 2), mode)
+    if rule:
+        raise ValueError(f"{function}: padding={padding!r}: {rule}")
+    return sides, padded
+
+
+@lru_cache(maxsize=1024)
+def _padded(shape, sides, mode):
+    """(the rule that is broken, or None; pads of three axes; padded shape)"""
+    axes = list(zip(shape[2:], sides[::2], sides[1::2], strict=True))
+    rule = None
+    for size, before, after in axes:
         most = {"reflect": size - 1, "circular": size}.get(mode)
         if most is not None and max(before, after) > most:
-            rule = "<= its size" if mode == "circular" else "< its size"
-            raise ValueError(f"{function}: padding={padding!r}: {mode} pads of an axis of {size} must be {rule}")
-    padded = [size + before + after for size, before, after in zip(shape[2:], sides[::2], sides[1::2], strict=True)]
+            rule = f"{mode} pads of an axis of {size} must be {'<=' if mode == 'circular' else '<'} its size"
+    padded = [sum(axis) for axis in axes]
     if math.prod(padded) * max(1, shape[0]) * max(1, shape[1]) >= 2**60:
-        raise ValueError(f"{function}: padding={padding!r}: the sizes overflow 64 bits")
-    return lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
+        rule = "the sizes overflow 64 bits"
+    return rule, lift(sides, 0, len(padded), 2), (*shape[:2], *padded)
 
 
-def pad(x, *, padding, mode="constant", value=0.0):
+def pad(x, *, padding, mode="constant", value=0.0, out=None):
     """x (N, C, *sizes) with a border -> y (N, C, *padded sizes), float32. For padding and mode see the module's text.
 
-    value: that of a constant border.
+    value: that of a constant border. out: an array to write y to; it may share memory with x.
 
     >>> import numpy as np; from fastconv import ops
     >>> x = np.array([[[1.0, 2.0, 3.0]]], np.float32)
@@ -54,12 +64,12 @@ def pad(x, *, padding, mode="constant", value=0.0):
     array("pad", "x", x)
     value = number("pad", "value", value)
     sides, shape = _geometry("pad", x.shape, padding, mode)
-    y, memory = empty_images(*shape)
+    y, memory = image_target("pad", out, shape, x)
     _native.pad_forward(volume(nhwc(x)), volume(memory), sides, mode, value, context())
-    return y
+    return returned(y, out)
 
 
-def pad_backward(dy, x_shape, *, padding, mode="constant"):
+def pad_backward(dy, x_shape, *, padding, mode="constant", out=None):
     """The gradient of `pad` in x: dy (N, C, *padded sizes) -> dx x_shape. Each element sums dy over its copies.
 
     >>> import numpy as np; from fastconv import ops
@@ -71,6 +81,6 @@ def pad_backward(dy, x_shape, *, padding, mode="constant"):
     x_shape = sizes(function, "x_shape", x_shape, dy.ndim)
     sides, shape = _geometry(function, x_shape, padding, mode)
     gradient = map_of_shape(function, "dy", dy, shape)
-    dx, memory = empty_images(*x_shape)
+    dx, memory = image_target(function, out, x_shape, dy)
     _native.pad_backward(volume(gradient), volume(memory), sides, mode, context())
-    return dx
+    return returned(dx, out)

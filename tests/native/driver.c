@@ -348,6 +348,67 @@ static void run_pad(const fc_context *ctx) {
     check_finite(dx, x_size);
 }
 
+static void run_interpolate(const fc_context *ctx) {
+    const fc_interpolate_mode mode = (fc_interpolate_mode)between(0, 3);
+    fc_interpolate d = {.mode = mode, .batch = between(0, 3), .channels = ragged(33), .in_height = ragged(17),
+                        .in_width = ragged(17), .out_height = ragged(33), .out_width = ragged(33),
+                        .align_corners = mode >= FC_BILINEAR && between(0, 1)};
+    if (between(0, 1)) d.factor_height = (double)d.out_height / (double)d.in_height;
+    if (between(0, 1)) d.factor_width = ((double)d.out_width + 0.5) / (double)d.in_width;
+    fc_error error;
+    if (fc_interpolate_plan(&d, &error) != FC_OK) fail(error.rule);
+    const int64_t x_size = d.batch * d.channels * d.in_height * d.in_width;
+    const int64_t y_size = d.batch * d.channels * d.out_height * d.out_width;
+    const float *x = input(x_size), *dy = input(y_size);
+    float *y = output(y_size), *dx = output(x_size);
+    fc_interpolate_forward(&d, x, y, workspace(fc_interpolate_workspace_bytes(&d, false, ctx)), ctx);
+    fc_interpolate_backward(&d, dy, dx, workspace(fc_interpolate_workspace_bytes(&d, true, ctx)), ctx);
+    check_finite(y, y_size);
+    check_finite(dx, x_size);
+}
+
+static void run_rearrange(const fc_context *ctx) {
+    const fc_pixel_shuffle d = {between(0, 2), ragged(33), between(1, 5), between(1, 9), between(1, 5)};
+    const int64_t size = d.batch * d.channels * d.height * d.width * d.factor * d.factor;
+    const float *x = input(size);
+    float *y = output(size), *back = output(size), *shuffled = output(size);
+    fc_pixel_shuffle_forward(&d, x, y, ctx);
+    fc_pixel_shuffle_backward(&d, y, back, ctx);
+    if (size && memcmp(x, back, (size_t)size * sizeof(float))) fail("pixels do not come back");
+    const int64_t groups = d.factor, pixels = size / (groups * d.channels);
+    fc_channel_shuffle(pixels, groups, d.channels, x, shuffled, ctx);
+    fc_channel_shuffle(pixels, d.channels, groups, shuffled, back, ctx);
+    if (size && memcmp(x, back, (size_t)size * sizeof(float))) fail("channels do not come back");
+}
+
+static void run_unfold(const fc_context *ctx) {
+    fc_unfold d = {.batch = between(0, 2), .channels = ragged(17), .height = ragged(17), .width = ragged(33),
+                   .kernel_height = between(1, 4), .kernel_width = between(1, 6), .stride_height = between(1, 4),
+                   .stride_width = between(1, 6), .dilation_height = between(1, 3), .dilation_width = between(1, 3),
+                   .pad_height = between(0, 4), .pad_width = between(0, 5), .planes = between(0, 1)};
+    fc_error error;
+    if (fc_unfold_plan(&d, &error) != FC_OK) return;
+    const int64_t x_size = d.batch * d.channels * d.height * d.width;
+    const int64_t size = d.batch * d.channels * d.kernel_height * d.kernel_width * d.out_height * d.out_width;
+    const float *x = input(x_size), *dcolumns = input(size);
+    float *columns = output(size), *y = output(x_size);
+    fc_unfold_forward(&d, x, columns, workspace(fc_unfold_workspace_bytes(&d, ctx)), ctx);
+    fc_fold_forward(&d, dcolumns, y, workspace(fc_unfold_workspace_bytes(&d, ctx)), ctx);
+    check_finite(columns, size);
+    check_finite(y, x_size);
+}
+
+static void run_dropout(const fc_context *ctx) {
+    const int64_t size = between(0, 3) ? ragged(65) : between(16000, 33000);
+    const uint64_t key[2] = {next_random(), next_random()};
+    const float *x = input(size);
+    float *y = output(size), *dx = output(size);
+    uint8_t *kept = keep(malloc((size_t)size));
+    fc_dropout_forward(key, 1u << 31, 2.0f, size, x, y, kept, ctx);
+    fc_dropout_backward(2.0f, size, x, kept, dx, ctx);
+    if (memcmp(y, dx, (size_t)size * sizeof(float))) fail("the mask is another on the way back");
+}
+
 static void run_transpose(const fc_context *ctx) {
     const int64_t batch = between(0, 3), rows = ragged(65), columns = between(0, 4) ? ragged(65) : between(1, 400);
     const float *x = input(batch * rows * columns);
@@ -398,6 +459,7 @@ static const struct operation { const char *name; void (*run)(const fc_context *
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
     {"broadcast", run_broadcast}, {"softmax", run_softmax},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
+    {"interpolate", run_interpolate}, {"rearrange", run_rearrange}, {"unfold", run_unfold}, {"dropout", run_dropout},
 };
 
 int main(int argc, char **argv) {
