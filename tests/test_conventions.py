@@ -167,6 +167,12 @@ EXEMPT = {
 # Where reference.py has one definition for several ops.
 SHARED = {
     "batch_norm_training": "batch_norm_statistics",
+    "group_norm_training": "group_statistics",
+    "instance_norm": "group_norm",
+    "instance_norm_training": "group_statistics",
+    "instance_norm_backward": "group_norm_backward",
+    "layer_norm_training": "row_statistics",
+    "rms_norm_training": "rms_norm",
     "global_avg_pool2d": "avg_pool2d",
     "global_avg_pool2d_backward": "avg_pool2d_backward",
     **dict.fromkeys(reference.ACTIVATIONS, "activation"),
