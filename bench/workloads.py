@@ -71,6 +71,7 @@ SIZES = {
     "gemm": {size.name: size for size in shapes.REAL_GEMMS},
     "pool2d": {size.name: size for size in shapes.REAL_POOLS},
     "activation": {size.name: size for size in shapes.REAL_ARRAYS},
+    "norm": {size.name: size for size in shapes.REAL_NORMS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
 }
 
@@ -136,6 +137,8 @@ def describe(op, name):
         return f"{kind}{by(size.kernel)}{stride}{groups}, {size.c}-{size.k}, {by(size.sizes)}"
     if op == "gemm":
         return f"{size.m} x {size.n} x {size.k}"
+    if op == "norm":
+        return f"{size.kind} norm, {' x '.join(map(str, size.shape))}"
     if op == "recurrent":
         return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
     return name.replace("_", " ")

@@ -26,7 +26,7 @@ enum { STREAM_BYTES = 16 * 1024 * 1024 };
 typedef struct norm_task {
     const fc_context *ctx;
     fc_norm norm;
-    int64_t fold, slab, slabs, chunk_rows, chunks, pass_rows;
+    int64_t fold, slab, slabs, chunk_rows, chunks, pass_rows, passes;
     int64_t scratch_bytes; /* of a part */
     int threads, outer_threads;
     bool training, stream;
@@ -78,6 +78,7 @@ static norm_task make_task(const fc_norm *norm, bool backward, void *workspace, 
     t.chunk_rows = fc_max(CHUNK_ROWS, fc_ceil_div(rows, MAX_CHUNKS));
     t.chunks = fc_ceil_div(rows, t.chunk_rows) + (norm->rows % t.fold > 0);
     t.pass_rows = fc_max(1, PASS_FLOATS / fc_max(columns, 1));
+    t.passes = fc_max(1, fc_ceil_div(rows, t.pass_rows));
     t.threads = fc_threads_for_memory(bytes, ctx);
     const int64_t parts = norm->images * t.slabs;
     t.outer_threads = parts % t.threads == 0 || parts >= 4 * t.threads ? t.threads : 1;
@@ -251,8 +252,6 @@ static void set_factors(const norm_part *p) {
 
 /* ------------------------------------------------------------------------------------------------------- passes */
 
-static int64_t pass_items(const norm_task *t) { return fc_max(1, fc_ceil_div(t->norm.rows / t->fold, t->pass_rows)); }
-
 /* From the last rows to the first: those are what the sums have left in the caches. */
 static void apply(void *arg, int64_t begin, int64_t end, int thread) {
     const norm_part *p = arg;
@@ -296,7 +295,7 @@ static void run_forward(void *arg, int64_t begin, int64_t end, int thread) {
             group_moments(&part);
         }
         set_factors(&part);
-        fc_parallel(pass_items(t), t->threads, apply, &part);
+        fc_parallel(t->passes, t->threads, apply, &part);
     }
 }
 
@@ -412,7 +411,7 @@ static void run_backward(void *arg, int64_t begin, int64_t end, int thread) {
         fc_parallel(fc_ceil_div(part.columns, COMBINE_COLUMNS), t->chunks > 16 ? t->threads : 1, combine_gradients, &part);
         fold_gradients(&part);
         set_gradient_factors(&part);
-        fc_parallel(pass_items(t), t->threads, apply, &part);
+        fc_parallel(t->passes, t->threads, apply, &part);
     }
 }
 

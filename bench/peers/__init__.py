@@ -21,6 +21,7 @@ MODES = {
         ("gemm", None): ("mkl",),
         ("pool2d", None): IMAGES,
         ("activation", None): ("aten",),
+        ("norm", None): IMAGES,
         ("recurrent", None): ("layer",),
     },
     "onnxruntime": {
@@ -30,14 +31,20 @@ MODES = {
         ("pool2d", "max"): ("session",),
         ("pool2d", "avg"): ("session",),
         ("activation", None): ("session",),
+        ("norm", "forward"): ("session",),
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
         ("conv2d", "forward"): ("nchw", "nhwc"),
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
+        ("norm", "forward"): ("model",),
     },
-    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
+    "ncnn": {
+        ("conv2d", "forward"): ("net", "without_f6x6"),
+        ("maps", "forward"): ("net",),
+        ("norm", "forward"): ("net",),
+    },
 }
 LIBRARIES = ("fastconv", *MODES)
 

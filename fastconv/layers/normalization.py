@@ -71,10 +71,9 @@ class _Tracked(_Affine):
         if x.shape[1] != self.num_features:
             raise ValueError(f"{name}: x has shape {x.shape}: must have {self.num_features} channels (axis 1)")
 
-    def _track(self, mean, var, count):
+    def _track(self, mean, var, count, momentum):
         """Move the running statistics towards those of a batch, of which each variance is that of `count` values."""
-        self.num_batches_tracked += 1
-        factor = np.float32(1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum)
+        factor = np.float32(momentum)
         self.running_mean += factor * (mean - self.running_mean)
         self.running_var += factor * (var * np.float32(count / (count - 1)) - self.running_var)
 
@@ -124,7 +123,8 @@ class _BatchNorm(_Tracked):
         weight, bias = self._affine()
         y, mean, var = ops.batch_norm_training(x, weight, bias, eps=self.eps)
         if training and count and self.track_running_stats:
-            self._track(mean, var, count)
+            self.num_batches_tracked += 1
+            self._track(mean, var, count, self.momentum if self.momentum is not None else 1 / self.num_batches_tracked)
 
         def backward(dy):
             _checked_dy(self, dy, x.shape)
@@ -204,7 +204,7 @@ class _InstanceNorm(_Tracked):
         weight, bias = self._affine()
         y, mean, var = ops.instance_norm_training(x, weight, bias, eps=self.eps)
         if training and count and len(x) and self.track_running_stats:
-            self._track(mean.mean(axis=0), var.mean(axis=0), count)
+            self._track(mean.mean(axis=0), var.mean(axis=0), count, self.momentum or 0.0)
 
         def backward(dy):
             _checked_dy(self, dy, x.shape)
@@ -233,7 +233,8 @@ class InstanceNorm2d(_InstanceNorm):
 
     y = (x - mean) / sqrt(var + eps) * weight[c] + bias[c], mean and variance of each image's channel; affine=False, the
     default: no weight and bias. track_running_stats=True keeps running means of them over batches and images, and
-    training=False then takes those (see BatchNorm2d).
+    training=False then takes those (see BatchNorm2d). As in PyTorch, num_batches_tracked stays 0, and with momentum=None
+    the running statistics stay what they are.
 
     >>> from fastconv.layers import InstanceNorm2d
     >>> InstanceNorm2d(1)(np.array([[[[1, 3]]]], np.float32)).round(2).tolist()

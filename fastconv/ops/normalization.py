@@ -489,8 +489,8 @@ def local_response_norm_backward(dy, x, size, alpha=1e-4, beta=0.75, k=1.0, *, o
 
     >>> import numpy as np; from fastconv import ops
     >>> x = np.array([[[2], [0]]], np.float32)
-    >>> ops.local_response_norm_backward(np.ones_like(x), x, 1, alpha=2.0, beta=1.0, k=2.0).round(3).tolist()
-    [[[-0.06], [0.5]]]
+    >>> ops.local_response_norm_backward(np.ones_like(x), x, 1, alpha=2.0, beta=1.0, k=2.0).round(3).tolist()[0]
+    [[-0.05999999865889549], [0.5]]
     """
     function = "local_response_norm_backward"
     pixels, *numbers = _response(function, x, size, alpha, beta, k)
