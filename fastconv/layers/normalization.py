@@ -233,8 +233,8 @@ class InstanceNorm2d(_InstanceNorm):
 
     y = (x - mean) / sqrt(var + eps) * weight[c] + bias[c], mean and variance of each image's channel; affine=False, the
     default: no weight and bias. track_running_stats=True keeps running means of them over batches and images, and
-    training=False then takes those (see BatchNorm2d). As in PyTorch, num_batches_tracked stays 0, and with momentum=None
-    the running statistics stay what they are.
+    training=False then takes those (see BatchNorm2d). As in PyTorch, num_batches_tracked stays 0, and with
+    momentum=None the running statistics stay what they are.
 
     >>> from fastconv.layers import InstanceNorm2d
     >>> InstanceNorm2d(1)(np.array([[[[1, 3]]]], np.float32)).round(2).tolist()
