@@ -178,8 +178,8 @@ void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, c
 
 /* ------------------------------------------------------------------------------------------------- normalisation */
 
-/* Norms of x (images, rows, channels) whose statistics run over the rows: each image has a mean and a biased variance for each
- * of `groups` groups of channels / groups neighbouring channels; mean and var are (images, groups).
+/* Norms of x (images, rows, channels) whose statistics run over the rows: each image has a mean and a biased variance for
+ * each of `groups` groups of channels / groups neighbouring channels; mean and var are (images, groups).
  * y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias are (channels), or NULL.
  * Batch norm is one image and as many groups as channels, instance norm many images and as many groups as channels. */
 typedef struct fc_norm {
@@ -198,9 +198,9 @@ void fc_norm_backward(const fc_norm *norm, const float *dy, const float *x, cons
                       const float *weight, double eps, float *dx, float *dweight, float *dbias, void *workspace,
                       const fc_context *ctx);
 
-/* Norms of the rows of x (rows, columns): y = (x - mean) / sqrt(var + eps) * weight + bias, the layer norm; or, with `rms`,
- * y = x / sqrt(var + eps) * weight, var being the mean of the squares and mean NULL. weight and bias are (columns) or NULL;
- * mean and var are (rows), or NULL forward where nobody asks for them. */
+/* Norms of the rows of x (rows, columns): y = (x - mean) / sqrt(var + eps) * weight + bias, the layer norm; or, with
+ * `rms`, y = x / sqrt(var + eps) * weight, var being the mean of the squares and mean NULL. weight and bias are (columns)
+ * or NULL; mean and var are (rows), or NULL forward where nobody asks for them. */
 typedef struct fc_layer_norm {
     int64_t rows, columns;
     bool rms;
@@ -210,12 +210,12 @@ void fc_layer_norm_forward(const fc_layer_norm *norm, const float *x, const floa
                            float *y, float *mean, float *var, const fc_context *ctx);
 /* dweight and dbias are NULL together where nobody asks for them. */
 int64_t fc_layer_norm_workspace_bytes(const fc_layer_norm *norm, const fc_context *ctx);
-void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean, const float *var,
-                            const float *weight, float eps, float *dx, float *dweight, float *dbias, void *workspace,
-                            const fc_context *ctx);
+void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean,
+                            const float *var, const float *weight, float eps, float *dx, float *dweight, float *dbias,
+                            void *workspace, const fc_context *ctx);
 
-/* Local response norm of x (pixels, channels): y[c] = x[c] * d[c]^-beta with d[c] = k + alpha / size * the sum of x^2 over the
- * channels [c - size / 2, c + (size - 1) / 2], which Krizhevsky, Sutskever & Hinton 2012 (AlexNet) had with alpha alone. */
+/* Local response norm of x (pixels, channels): y[c] = x[c] * d[c]^-beta with d[c] = k + alpha / size * the sum of x^2 over
+ * the channels [c - size / 2, c + (size - 1) / 2]; Krizhevsky, Sutskever & Hinton 2012 (AlexNet) had alpha alone. */
 typedef struct fc_response_norm {
     int64_t pixels, channels, size;
     float alpha, beta, k;
@@ -224,8 +224,8 @@ typedef struct fc_response_norm {
 int64_t fc_response_norm_workspace_bytes(const fc_response_norm *norm, bool backward, const fc_context *ctx);
 void fc_response_norm_forward(const fc_response_norm *norm, const float *x, float *y, void *workspace,
                               const fc_context *ctx);
-void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx, void *workspace,
-                               const fc_context *ctx);
+void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx,
+                               void *workspace, const fc_context *ctx);
 
 /* ---------------------------------------------------------------------------------------------------- recurrence */
 

@@ -1,8 +1,8 @@
-/* layer_norm.c - norms of rows: layer norm and RMS norm. Threads share out blocks of rows; every row is summed in one order.
+/* layer_norm.c - norms of rows: layer norm and RMS norm. Threads share out blocks of rows; every row is summed in one
+ * order.
  *
- * The gradients of weight and bias are summed in float32 over chunks of at most 64 rows, four rows at a time, and the chunks
- * by sum_rows; chunks depend on the shape alone.
- */
+ * The gradients of weight and bias are summed in float32 over chunks of at most 64 rows, four rows at a time, and the
+ * chunks by sum_rows; chunks depend on the shape alone. */
 #include "kernels/kernels.h"
 #include "parallel.h"
 
@@ -11,7 +11,7 @@ enum { ITEM_FLOATS = 8192, LEAST_CHUNK = 8, MOST_CHUNK = 64, CHUNKS = 16 };
 /* The partial sums of dweight and dbias take no more, unless there are no chunks of fewer rows. */
 enum { PARTIAL_BYTES = 4 * 1024 * 1024 };
 /* As norm.c's. */
-enum { STREAM_BYTES = 16 * 1024 * 1024 };
+enum { STREAM_BYTES = 24 * 1024 * 1024 };
 
 typedef struct rows_task {
     fc_layer_norm_block block; /* of all rows */
@@ -26,8 +26,9 @@ static int threads_of(const rows_task *t) {
 
 static bool streams(const fc_layer_norm_block *b) {
     const int64_t arrays = b->dy ? 3 : 2;
-    return arrays * b->rows * b->columns * (int64_t)sizeof(float) >= STREAM_BYTES && (uintptr_t)b->y % FC_ALIGNMENT == 0 &&
-           b->columns * (int64_t)sizeof(float) % FC_ALIGNMENT == 0;
+    const int64_t row_bytes = b->columns * (int64_t)sizeof(float);
+    return arrays * b->rows * row_bytes >= STREAM_BYTES && (uintptr_t)b->y % FC_ALIGNMENT == 0 &&
+           row_bytes % FC_ALIGNMENT == 0;
 }
 
 static fc_layer_norm_block item_of(const rows_task *t, int64_t i) {
@@ -107,11 +108,12 @@ static void sum_partials(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean, const float *var,
-                            const float *weight, float eps, float *dx, float *dweight, float *dbias, void *workspace,
-                            const fc_context *ctx) {
-    rows_task t = {.ctx = ctx, .block = {.rms = norm->rms, .rows = norm->rows, .columns = norm->columns, .x = x, .dy = dy,
-                                         .y = dx, .weight = weight, .eps = eps, .dweight = dweight, .dbias = dbias}};
+void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean,
+                            const float *var, const float *weight, float eps, float *dx, float *dweight, float *dbias,
+                            void *workspace, const fc_context *ctx) {
+    rows_task t = {.ctx = ctx, .block = {.rms = norm->rms, .rows = norm->rows, .columns = norm->columns, .x = x,
+                                         .dy = dy, .y = dx, .weight = weight, .eps = eps, .dweight = dweight,
+                                         .dbias = dbias}};
     t.block.mean = (float *)mean; /* read alone */
     t.block.var = (float *)var;
     t.block.stream = streams(&t.block);

@@ -58,7 +58,7 @@ void fc_response_norm_forward(const fc_response_norm *norm, const float *x, floa
     run(norm, NULL, x, y, workspace, ctx);
 }
 
-void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx, void *workspace,
-                               const fc_context *ctx) {
+void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx,
+                               void *workspace, const fc_context *ctx) {
     run(norm, dy, x, dx, workspace, ctx);
 }

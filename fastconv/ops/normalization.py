@@ -53,7 +53,8 @@ FLOAT_EPS = float(np.finfo(np.float32).eps)
 
 
 def _epsilon(function, eps):
-    eps = number(function, "eps", eps)
+    if type(eps) is not float:  # the check for a number takes as long as a row of 1000
+        eps = number(function, "eps", eps)
     if not 0.0 <= eps < np.inf:
         raise ValueError(f"{function}: eps={eps!r}: must be >= 0 and finite")
     return eps
@@ -302,6 +303,8 @@ def instance_norm_backward(dy, x, mean, var, weight=None, *, eps=1e-5):
 
 def _normalized(function, x, normalized_shape):
     """(normalized_shape as a tuple, the other sizes of x): each of the latter has statistics of its own."""
+    if type(normalized_shape) is int and x.ndim and x.shape[-1] == normalized_shape:
+        return x.shape[-1:], x.shape[:-1]
     if isinstance(normalized_shape, (tuple, list)):
         try:
             shape = tuple(map(operator.index, normalized_shape))
@@ -319,13 +322,13 @@ def _row_target(function, out, x, rows, *operands):
     """(y, rows of y): `out` where a kernel can write to it, or a new array of the shape of x; `rows` are those of x."""
     if out is None:
         y = empty(x.shape)
-        return y, y.reshape(rows.shape)
+        return y, _as(rows.shape, y)
     check_out(function, out, x.shape)
     same = out.ctypes.data == rows.ctypes.data or not np.may_share_memory(out, rows)
     shared = any(value is not None and np.may_share_memory(out, value) for value in operands)
     if not (out.flags.c_contiguous and out.flags.aligned and same and not shared):
         return _row_target(function, None, x, rows)
-    return out, out.reshape(rows.shape)
+    return out, _as(rows.shape, out)
 
 
 def _row_norm(function, rms, x, normalized_shape, weight, bias, eps, out, keep):
@@ -336,7 +339,7 @@ def _row_norm(function, rms, x, normalized_shape, weight, bias, eps, out, keep):
     bias = _optional(function, "bias", bias, shape)
     eps = _epsilon(function, eps)
     columns, count = math.prod(shape), math.prod(outer)
-    rows = contiguous(x).reshape(count, columns)
+    rows = _as((count, columns), contiguous(x))
     y, target = _row_target(function, out, x, rows, weight, bias)
     mean = np.empty(outer, np.float32) if keep and not rms else None
     var = np.empty(outer, np.float32) if keep else None
@@ -348,7 +351,11 @@ def _row_norm(function, rms, x, normalized_shape, weight, bias, eps, out, keep):
 
 
 def _flat(value):
-    return None if value is None else value.reshape(-1)
+    return value if value is None or value.ndim == 1 else value.reshape(-1)
+
+
+def _as(shape, value):
+    return value if value.shape == shape else value.reshape(shape)
 
 
 def _row_norm_backward(function, rms, dy, x, mean, var, normalized_shape, weight, eps):
@@ -360,12 +367,12 @@ def _row_norm_backward(function, rms, dy, x, mean, var, normalized_shape, weight
     var = shaped(function, "mean_square" if rms else "var", var, outer)
     weight = _optional(function, "weight", weight, shape)
     eps = _epsilon(function, eps)
-    rows = contiguous(x).reshape(math.prod(outer), math.prod(shape))
+    rows = _as((math.prod(outer), math.prod(shape)), contiguous(x))
     dx = empty(x.shape)
     dweight = np.empty(shape, np.float32)
     dbias = None if rms else np.empty(shape, np.float32)
     _native.layer_norm_backward(
-        rms, dy.reshape(rows.shape), rows, _flat(mean), _flat(var), _flat(weight), eps, dx.reshape(rows.shape),
+        rms, _as(rows.shape, dy), rows, _flat(mean), _flat(var), _flat(weight), eps, _as(rows.shape, dx),
         _flat(dweight), _flat(dbias), context(),
     )  # fmt: skip
     return dx, dweight, dbias
