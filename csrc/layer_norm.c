@@ -120,7 +120,11 @@ void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const fl
     t.item_rows = chunk_rows(norm);
     t.items = fc_ceil_div(norm->rows, t.item_rows);
     t.partial = dweight ? workspace : NULL;
-    if (norm->columns == 0) return;
+    if (norm->rows == 0) {
+        if (dweight) memset(dweight, 0, (size_t)norm->columns * sizeof(float));
+        if (dbias) memset(dbias, 0, (size_t)norm->columns * sizeof(float));
+    }
+    if (norm->rows == 0 || norm->columns == 0) return;
     fc_parallel(t.items, threads_of(&t), run_backward, &t);
     if (dweight)
         fc_parallel(fc_ceil_div(norm->columns, SUM_COLUMNS), t.items > 16 ? threads_of(&t) : 1, sum_partials, &t);

@@ -1,5 +1,5 @@
-# Binding of norm.c, layer_norm.c and response_norm.c. Maps are (images, rows, channels), their statistics (images, groups),
-# weight and bias (channels,).
+# Binding of norm.c, layer_norm.c and response_norm.c. Maps are (images, rows, channels), their statistics
+# (images, groups), weight and bias (channels,).
 
 
 cdef fc_norm norm_of(object x, int64_t groups) except *:

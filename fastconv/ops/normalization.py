@@ -16,7 +16,6 @@ import numpy as np
 from fastconv import _native
 from fastconv.ops._arrays import (
     array,
-    channels_last,
     check_out,
     contiguous,
     empty,
@@ -81,14 +80,11 @@ def _target(function, out, x, *operands):
     """(y, memory): `out` where a kernel can write to it, or a new array of the shape of x; memory is channels last.
 
     x itself may be overwritten: every kernel reads an element before it writes there, and the statistics before all."""
-    if out is None or out is not x:
-        return image_target(function, out, x.shape, x, *operands)
-    check_out(function, out, x.shape)
-    memory = channels_last(out)
-    shared = any(isinstance(value, np.ndarray) and np.may_share_memory(out, value) for value in operands)
-    if memory.flags.c_contiguous and out.flags.aligned and not shared:
-        return out, memory
-    return image_target(function, None, x.shape)
+    if out is None:
+        return image_target(function, None, x.shape)
+    if out is not x:
+        operands = (x, *operands)
+    return image_target(function, out, x.shape, *operands)
 
 
 def _given(out, y):
@@ -324,7 +320,7 @@ def _row_target(function, out, x, rows, *operands):
         y = empty(x.shape)
         return y, _as(rows.shape, y)
     check_out(function, out, x.shape)
-    same = out.ctypes.data == rows.ctypes.data or not np.may_share_memory(out, rows)
+    same = out is x or not np.may_share_memory(out, rows)  # in place: every kernel reads before it writes
     shared = any(value is not None and np.may_share_memory(out, value) for value in operands)
     if not (out.flags.c_contiguous and out.flags.aligned and same and not shared):
         return _row_target(function, None, x, rows)
