@@ -77,6 +77,7 @@ SIZES = {
     "elementwise": {size.name: size for size in shapes.REAL_IMAGES},
     "softmax": {size.name: size for size in shapes.REAL_ROWS},
     "cross_entropy": {size.name: size for size in shapes.REAL_ROWS},
+    "norm": {size.name: size for size in shapes.REAL_NORMS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
     "call": {"tiny": shapes.Tiny("tiny")},
 }
@@ -146,6 +147,8 @@ def describe(op, name):
         return f"{batch}{size.m} x {size.n} x {size.k}" + (", weights (n, k)" if size.linear else "")
     if op == "recurrent":
         return f"{size.kind.upper()} T {size.steps}, N {size.batch}, I {size.inputs}, H {size.hidden}"
+    if op == "norm":
+        return f"{size.kind} norm, {' x '.join(map(str, size.shape))}"
     if op == "elementwise":
         return f"{size.c} channels, {size.h} x {size.w}" + (f", batch {size.n}" if size.n > 1 else "")
     return name.replace("_", " ")

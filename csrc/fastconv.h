@@ -319,17 +319,54 @@ void fc_dropout_backward(float scale, int64_t size, const float *dy, const uint8
 
 /* ------------------------------------------------------------------------------------------------- normalisation */
 
-/* Batch norm over `rows` rows of `channels` contiguous channels: y = (x - mean) * inv_std * weight + bias.
- * var is the biased variance; weight and bias may be NULL. */
-int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx);
-void fc_batch_norm_statistics(int64_t rows, int64_t channels, const float *x, float *mean, float *var, void *workspace,
-                              const fc_context *ctx);
-void fc_batch_norm_forward(int64_t rows, int64_t channels, const float *x, const float *mean, const float *inv_std,
-                           const float *weight, const float *bias, float *y, const fc_context *ctx);
-/* Training backward: mean and inv_std are those of the batch. dweight[c] = sum dy * xhat, dbias[c] = sum dy. */
-void fc_batch_norm_backward(int64_t rows, int64_t channels, const float *dy, const float *x, const float *mean,
-                            const float *inv_std, const float *weight, float *dx, float *dweight, float *dbias,
+/* Norms of x (images, rows, channels) whose statistics run over the rows: each image has a mean and a biased variance for
+ * each of `groups` groups of channels / groups neighbouring channels; mean and var are (images, groups).
+ * y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias are (channels), or NULL.
+ * Batch norm is one image and as many groups as channels, instance norm many images and as many groups as channels. */
+typedef struct fc_norm {
+    int64_t images, rows, channels, groups;
+} fc_norm;
+
+int64_t fc_norm_workspace_bytes(const fc_norm *norm, bool backward, const fc_context *ctx);
+/* mean and var are written; rows >= 1. y may be x, here and below, and dx may be dy or x. */
+void fc_norm_training(const fc_norm *norm, const float *x, const float *weight, const float *bias, double eps, float *y,
+                      float *mean, float *var, void *workspace, const fc_context *ctx);
+/* mean and var are read. */
+void fc_norm_inference(const fc_norm *norm, const float *x, const float *mean, const float *var, const float *weight,
+                       const float *bias, double eps, float *y, void *workspace, const fc_context *ctx);
+/* Of training: mean and var are those of x. dweight[c] = sum dy * xhat, dbias[c] = sum dy. */
+void fc_norm_backward(const fc_norm *norm, const float *dy, const float *x, const float *mean, const float *var,
+                      const float *weight, double eps, float *dx, float *dweight, float *dbias, void *workspace,
+                      const fc_context *ctx);
+
+/* Norms of the rows of x (rows, columns): y = (x - mean) / sqrt(var + eps) * weight + bias, the layer norm; or, with
+ * `rms`, y = x / sqrt(var + eps) * weight, var being the mean of the squares and mean NULL. weight and bias are (columns)
+ * or NULL; mean and var are (rows), or NULL forward where nobody asks for them. */
+typedef struct fc_layer_norm {
+    int64_t rows, columns;
+    bool rms;
+} fc_layer_norm;
+
+void fc_layer_norm_forward(const fc_layer_norm *norm, const float *x, const float *weight, const float *bias, float eps,
+                           float *y, float *mean, float *var, const fc_context *ctx);
+/* dweight and dbias are NULL together where nobody asks for them. */
+int64_t fc_layer_norm_workspace_bytes(const fc_layer_norm *norm, const fc_context *ctx);
+void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean,
+                            const float *var, const float *weight, float eps, float *dx, float *dweight, float *dbias,
                             void *workspace, const fc_context *ctx);
+
+/* Local response norm of x (pixels, channels): y[c] = x[c] * d[c]^-beta with d[c] = k + alpha / size * the sum of x^2 over
+ * the channels [c - size / 2, c + (size - 1) / 2]; Krizhevsky, Sutskever & Hinton 2012 (AlexNet) had alpha alone. */
+typedef struct fc_response_norm {
+    int64_t pixels, channels, size;
+    float alpha, beta, k;
+} fc_response_norm;
+
+int64_t fc_response_norm_workspace_bytes(const fc_response_norm *norm, bool backward, const fc_context *ctx);
+void fc_response_norm_forward(const fc_response_norm *norm, const float *x, float *y, void *workspace,
+                              const fc_context *ctx);
+void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx,
+                               void *workspace, const fc_context *ctx);
 
 /* ---------------------------------------------------------------------------------------------------- recurrence */
 

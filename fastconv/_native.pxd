@@ -194,15 +194,34 @@ cdef extern from "fastconv.h" nogil:
                              const fc_context *ctx)
 
     # normalisation
-    int64_t fc_batch_norm_workspace_bytes(int64_t rows, int64_t channels, const fc_context *ctx)
-    void fc_batch_norm_statistics(int64_t rows, int64_t channels, const float *x, float *mean, float *var,
-                                  void *workspace, const fc_context *ctx)
-    void fc_batch_norm_forward(int64_t rows, int64_t channels, const float *x, const float *mean,
-                               const float *inv_std, const float *weight, const float *bias, float *y,
-                               const fc_context *ctx)
-    void fc_batch_norm_backward(int64_t rows, int64_t channels, const float *dy, const float *x, const float *mean,
-                                const float *inv_std, const float *weight, float *dx, float *dweight, float *dbias,
-                                void *workspace, const fc_context *ctx)
+    ctypedef struct fc_norm:
+        int64_t images, rows, channels, groups
+    int64_t fc_norm_workspace_bytes(const fc_norm *norm, c_bool backward, const fc_context *ctx)
+    void fc_norm_training(const fc_norm *norm, const float *x, const float *weight, const float *bias, double eps,
+                          float *y, float *mean, float *var, void *workspace, const fc_context *ctx)
+    void fc_norm_inference(const fc_norm *norm, const float *x, const float *mean, const float *var,
+                           const float *weight, const float *bias, double eps, float *y, void *workspace,
+                           const fc_context *ctx)
+    void fc_norm_backward(const fc_norm *norm, const float *dy, const float *x, const float *mean, const float *var,
+                          const float *weight, double eps, float *dx, float *dweight, float *dbias, void *workspace,
+                          const fc_context *ctx)
+    ctypedef struct fc_layer_norm:
+        int64_t rows, columns
+        c_bool rms
+    void fc_layer_norm_forward(const fc_layer_norm *norm, const float *x, const float *weight, const float *bias,
+                               float eps, float *y, float *mean, float *var, const fc_context *ctx)
+    int64_t fc_layer_norm_workspace_bytes(const fc_layer_norm *norm, const fc_context *ctx)
+    void fc_layer_norm_backward(const fc_layer_norm *norm, const float *dy, const float *x, const float *mean,
+                                const float *var, const float *weight, float eps, float *dx, float *dweight,
+                                float *dbias, void *workspace, const fc_context *ctx)
+    ctypedef struct fc_response_norm:
+        int64_t pixels, channels, size
+        float alpha, beta, k
+    int64_t fc_response_norm_workspace_bytes(const fc_response_norm *norm, c_bool backward, const fc_context *ctx)
+    void fc_response_norm_forward(const fc_response_norm *norm, const float *x, float *y, void *workspace,
+                                  const fc_context *ctx)
+    void fc_response_norm_backward(const fc_response_norm *norm, const float *dy, const float *x, float *dx,
+                                   void *workspace, const fc_context *ctx)
 
     # recurrence
     ctypedef enum fc_rnn_kind:

@@ -251,20 +251,59 @@ def dropout_forward(
     x: Array, y: Array, keep: NDArray[bool_], key: tuple[int, int], least: int, scale: float, ctx: Context
 ) -> None: ...
 def dropout_backward(dy: Array, keep: NDArray[bool_], dx: Array, scale: float, ctx: Context) -> None: ...
-def batch_norm_statistics(x: Array, mean: Array, var: Array, ctx: Context) -> None: ...
-def batch_norm_forward(
-    x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None, y: Array, ctx: Context
+def norm_training(
+    x: Array,
+    groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    y: Array,
+    mean: Array,
+    var: Array,
+    ctx: Context,
 ) -> None: ...
-def batch_norm_backward(
+def norm_inference(
+    x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, y: Array, ctx: Context
+) -> None: ...
+def norm_backward(
     dy: Array,
     x: Array,
     mean: Array,
-    inv_std: Array,
+    var: Array,
     weight: Array | None,
+    eps: float,
     dx: Array,
     dweight: Array,
     dbias: Array,
     ctx: Context,
+) -> None: ...
+def layer_norm_forward(
+    rms: bool,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    y: Array,
+    mean: Array | None,
+    var: Array | None,
+    ctx: Context,
+) -> None: ...
+def layer_norm_backward(
+    rms: bool,
+    dy: Array,
+    x: Array,
+    mean: Array | None,
+    var: Array,
+    weight: Array | None,
+    eps: float,
+    dx: Array,
+    dweight: Array | None,
+    dbias: Array | None,
+    ctx: Context,
+) -> None: ...
+def response_norm_forward(x: Array, size: int, alpha: float, beta: float, k: float, y: Array, ctx: Context) -> None: ...
+def response_norm_backward(
+    dy: Array, x: Array, size: int, alpha: float, beta: float, k: float, dx: Array, ctx: Context
 ) -> None: ...
 def rnn_reserve_size(kind: int, hidden: int) -> int: ...
 def rnn_forward(

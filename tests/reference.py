@@ -652,7 +652,7 @@ def avg_pool2d_backward(dy, x_shape, rows, columns):
 
 
 def batch_norm_statistics(x):
-    """Mean and biased variance by channel; x (N, C) or (N, C, H, W)."""
+    """Mean and biased variance by channel; x (N, C) or (N, C, *sizes)."""
     axes = (0, *range(2, x.ndim))
     wide = x.astype(np.float64)
     return wide.mean(axis=axes), wide.var(axis=axes)
@@ -677,6 +677,110 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5):
     along = (wide * xhat).mean(axis=axes, keepdims=True)
     dx = scale * (wide - wide.mean(axis=axes, keepdims=True) - xhat * along)
     return dx, (wide * xhat).sum(axis=axes), wide.sum(axis=axes)
+
+
+def _by_group(x, groups):
+    """x (N, C, *sizes) as (N, groups, values of a group)."""
+    return x.astype(np.float64).reshape(x.shape[0], groups, -1)
+
+
+def group_statistics(x, num_groups):
+    """Mean and biased variance by image and group; x (N, C, *sizes)."""
+    wide = _by_group(x, num_groups)
+    return wide.mean(axis=2), wide.var(axis=2)
+
+
+def _group_hat(x, mean, var, eps):
+    groups = mean.shape[1]
+    hat = (_by_group(x, groups) - mean[:, :, None]) / np.sqrt(np.asarray(var, np.float64)[:, :, None] + eps)
+    return hat.reshape(x.shape)
+
+
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    hat = _group_hat(x, *group_statistics(x, num_groups), eps)
+    scaled = hat if weight is None else hat * _by_channel(weight, x)
+    return scaled if bias is None else scaled + _by_channel(bias, x)
+
+
+def group_norm_backward(dy, x, mean, var, num_groups, weight=None, eps=1e-5):
+    """(dx, dweight, dbias)"""
+    axes = (0, *range(2, x.ndim))
+    hat, wide = _group_hat(x, mean.astype(np.float64), var, eps), dy.astype(np.float64)
+    g = _by_group(wide if weight is None else wide * _by_channel(weight, x), num_groups)
+    by_group = _by_group(hat, num_groups)
+    along = (g * by_group).mean(axis=2, keepdims=True)
+    scale = 1.0 / np.sqrt(var.astype(np.float64)[:, :, None] + eps)
+    dx = scale * (g - g.mean(axis=2, keepdims=True) - by_group * along)
+    return dx.reshape(x.shape), (wide * hat).sum(axis=axes), wide.sum(axis=axes)
+
+
+def row_statistics(x, ndim):
+    """Mean and biased variance over the last `ndim` axes."""
+    wide, axes = x.astype(np.float64), tuple(range(x.ndim - ndim, x.ndim))
+    return wide.mean(axis=axes), wide.var(axis=axes)
+
+
+def _row_norm_backward(dy, hat, var, ndim, weight, eps, centered):
+    axes, others = tuple(range(hat.ndim - ndim, hat.ndim)), tuple(range(hat.ndim - ndim))
+    wide = dy.astype(np.float64)
+    g = wide if weight is None else wide * weight.astype(np.float64)
+    rest = g - hat * (g * hat).mean(axis=axes, keepdims=True)
+    if centered:
+        rest = rest - g.mean(axis=axes, keepdims=True)
+    scale = 1.0 / np.sqrt(np.asarray(var, np.float64) + eps)
+    return rest * np.expand_dims(scale, axes), (wide * hat).sum(axis=others), wide.sum(axis=others)
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    ndim = len(normalized_shape)
+    axes = tuple(range(x.ndim - ndim, x.ndim))
+    mean, var = (np.expand_dims(value, axes) for value in row_statistics(x, ndim))
+    hat = (x.astype(np.float64) - mean) / np.sqrt(var + eps)
+    scaled = hat if weight is None else hat * weight
+    return scaled if bias is None else scaled + bias
+
+
+def layer_norm_backward(dy, x, mean, var, normalized_shape, weight=None, eps=1e-5):
+    """(dx, dweight, dbias)"""
+    ndim = len(normalized_shape)
+    axes = tuple(range(x.ndim - ndim, x.ndim))
+    wide_mean, wide_var = (np.expand_dims(value.astype(np.float64), axes) for value in (mean, var))
+    hat = (x.astype(np.float64) - wide_mean) / np.sqrt(wide_var + eps)
+    return _row_norm_backward(dy, hat, var, ndim, weight, eps, True)
+
+
+def rms_norm(x, normalized_shape, weight=None, eps=2.0**-23):
+    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+    wide = x.astype(np.float64)
+    hat = wide / np.sqrt((wide * wide).mean(axis=axes, keepdims=True) + eps)
+    return hat if weight is None else hat * weight
+
+
+def rms_norm_backward(dy, x, mean_square, normalized_shape, weight=None, eps=2.0**-23):
+    """(dx, dweight)"""
+    ndim = len(normalized_shape)
+    axes = tuple(range(x.ndim - ndim, x.ndim))
+    hat = x.astype(np.float64) / np.sqrt(np.expand_dims(mean_square.astype(np.float64), axes) + eps)
+    return _row_norm_backward(dy, hat, mean_square, ndim, weight, eps, False)[:2]
+
+
+def _window_sums(values, before, after):
+    """Of (N, C, *sizes): the sums over the channels [c - before, c + after] that there are."""
+    channels = values.shape[1]
+    sums = [values[:, max(0, c - before) : c + after + 1].sum(axis=1) for c in range(channels)]
+    return np.stack(sums, axis=1) if channels else values
+
+
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    wide = x.astype(np.float64)
+    return wide * (k + alpha / size * _window_sums(wide * wide, size // 2, (size - 1) // 2)) ** -beta
+
+
+def local_response_norm_backward(dy, x, size, alpha=1e-4, beta=0.75, k=1.0):
+    wide, dy = x.astype(np.float64), dy.astype(np.float64)
+    d = k + alpha / size * _window_sums(wide * wide, size // 2, (size - 1) // 2)
+    terms = _window_sums(dy * wide * d ** (-beta - 1.0), (size - 1) // 2, size // 2)
+    return dy * d**-beta - 2.0 * alpha * beta / size * wide * terms
 
 
 # ------------------------------------------------------------------------------------------------------ recurrence

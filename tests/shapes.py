@@ -569,6 +569,35 @@ REAL_ROWS = (
 )
 
 
+class Norm(NamedTuple):
+    """A normalisation of x: "batch", "group", "instance" or "response" of maps, "layer" or "rms" of the last axis."""
+
+    name: str
+    kind: str
+    shape: tuple
+    groups: int = 0  # of a group norm
+    window: int = 0  # channels of a local response norm
+
+
+REAL_NORMS = (
+    Norm("batch_resnet50_conv2", "batch", (32, 64, 56, 56)),
+    Norm("batch_resnet50_conv4", "batch", (32, 256, 14, 14)),
+    Norm("batch_stem", "batch", (8, 64, 112, 112)),
+    Norm("batch_features", "batch", (64, 512)),
+    Norm("batch_pixels", "batch", (16, 3, 224, 224)),
+    Norm("group_28", "group", (8, 256, 28, 28), groups=32),
+    Norm("group_56", "group", (8, 64, 56, 56), groups=32),
+    Norm("instance_128", "instance", (8, 64, 128, 128)),
+    *(
+        Norm(f"{kind}_{rows}_{columns}", kind, (rows, columns))
+        for kind in ("layer", "rms")
+        for rows, columns in ((4096, 768), (32, 1024), (512, 64), (100000, 32), (16, 50000))
+    ),
+    Norm("response_alexnet_55", "response", (8, 96, 55, 55), window=5),
+    Norm("response_alexnet_27", "response", (8, 256, 27, 27), window=5),
+)
+
+
 class Recurrent(NamedTuple):
     """A recurrent layer of one direction over x (steps, batch, inputs)."""
 

@@ -202,17 +202,68 @@ def broadcast_calls(rng):
         yield f"glu {inner} backward", _native.glu_backward, [dy, x], [(3, 2, inner)]
 
 
-def batch_norm_calls(rng):
+def norm_calls(rng):
     for channels in SIZES:
-        for rows in (1, 2, 7, 130):
-            x, dy = reals(rng, (rows, channels)), reals(rng, (rows, channels))
-            mean, inv_std, weight, bias = (reals(rng, (channels,)) for _ in range(4))
-            name = f"batch_norm ({rows}, {channels})"
-            yield f"{name} statistics", _native.batch_norm_statistics, [x], [(channels,), (channels,)]
-            yield name, _native.batch_norm_forward, [x, mean, inv_std, weight, bias], [x.shape]
-            yield f"{name} plain", _native.batch_norm_forward, [x, mean, inv_std, None, None], [x.shape]
-            outputs = [x.shape, (channels,), (channels,)]
-            yield f"{name} backward", _native.batch_norm_backward, [dy, x, mean, inv_std, weight], outputs
+        for images, rows in ((1, 1), (1, 2), (2, 7), (1, 130), (1, 300)):
+            shape = (images, rows, channels)
+            for groups in {1, channels}:
+                x, dy = reals(rng, shape), reals(rng, shape)
+                mean, var = reals(rng, (images, groups)), reals(rng, (images, groups)) ** 2 + 1
+                weight, bias = (reals(rng, (channels,)) for _ in range(2))
+
+                def training(x, weight, bias, y, mean, var, context, groups=groups):
+                    _native.norm_training(x, groups, weight, bias, 1e-3, y, mean, var, context)
+
+                def inference(x, mean, var, weight, bias, y, context):
+                    _native.norm_inference(x, mean, var, weight, bias, 1e-3, y, context)
+
+                def backward(dy, x, mean, var, weight, dx, dweight, dbias, context):
+                    _native.norm_backward(dy, x, mean, var, weight, 1e-3, dx, dweight, dbias, context)
+
+                name = f"norm {shape} {groups}"
+                yield f"{name} training", training, [x, weight, bias], [shape, mean.shape, mean.shape]
+                yield name, inference, [x, mean, var, weight, bias], [shape]
+                yield f"{name} plain", inference, [x, mean, var, None, None], [shape]
+                outputs = [shape, (channels,), (channels,)]
+                yield f"{name} backward", backward, [dy, x, mean, var, weight], outputs
+
+
+def layer_norm_calls(rng):
+    for columns in (*SIZES, 1024, 1025, 2100):
+        for rows in (1, 3, 4, 5, 9):
+            x, dy = reals(rng, (rows, columns)), reals(rng, (rows, columns))
+            mean, var = reals(rng, (rows,)), reals(rng, (rows,)) ** 2 + 1
+            weight, bias = reals(rng, (columns,)), reals(rng, (columns,))
+            for rms in (False, True):
+
+                def forward(x, weight, bias, y, mean, var, context, rms=rms):
+                    _native.layer_norm_forward(rms, x, weight, bias, 1e-3, y, mean, var, context)
+
+                def backward(dy, x, mean, var, weight, dx, dweight, dbias, context, rms=rms):
+                    _native.layer_norm_backward(rms, dy, x, mean, var, weight, 1e-3, dx, dweight, dbias, context)
+
+                name, kept = f"layer_norm {(rows, columns)} {rms}", None if rms else (rows,)
+                yield name, forward, [x, weight, None if rms else bias], [x.shape, kept, (rows,)]
+                yield f"{name} plain", forward, [x, None, None], [x.shape, None, None]
+                given = [dy, x, None if rms else mean, var]
+                outputs = [x.shape, (columns,), None if rms else (columns,)]
+                yield f"{name} backward", backward, [*given, weight], outputs
+                yield f"{name} backward plain", backward, [*given, None], [x.shape, None, None]
+
+
+def response_norm_calls(rng):
+    for channels in SIZES:
+        for size, beta in ((1, 0.75), (2, 0.5), (5, 0.75), (5, 0.6), (40, 0.75)):
+            x, dy = reals(rng, (7, channels)), reals(rng, (7, channels))
+
+            def forward(x, y, context, size=size, beta=beta):
+                _native.response_norm_forward(x, size, 0.5, beta, 1.0, y, context)
+
+            def backward(dy, x, dx, context, size=size, beta=beta):
+                _native.response_norm_backward(dy, x, size, 0.5, beta, 1.0, dx, context)
+
+            yield f"response_norm {channels} {size} {beta}", forward, [x], [x.shape]
+            yield f"response_norm {channels} {size} {beta} backward", backward, [dy, x], [x.shape]
 
 
 def rnn_calls(rng):
@@ -366,7 +417,9 @@ CALLS = {
     "broadcast": broadcast_calls,
     "softmax": softmax_calls,
     "cross_entropy": cross_entropy_calls,
-    "batch_norm": batch_norm_calls,
+    "norm": norm_calls,
+    "layer_norm": layer_norm_calls,
+    "response_norm": response_norm_calls,
     "rnn": rnn_calls,
     "pad": pad_calls,
     "interpolate": interpolate_calls,

@@ -268,6 +268,52 @@ def test_batch_norm(training, momentum):
         compare(ours(5, affine=False), theirs(5, affine=False), images(*shape), training)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "options", [{}, {"momentum": None}, {"track_running_stats": False}, {"affine": False}], ids=str
+)
+def test_norms_of_any_rank(training, options):
+    for name, shape in (
+        ("BatchNorm1d", (4, 5, 3)),
+        ("BatchNorm2d", (4, 5, 3, 2)),
+        ("BatchNorm3d", (3, 5, 3, 2, 4)),
+        ("InstanceNorm1d", (4, 5, 7)),
+        ("InstanceNorm2d", (4, 5, 3, 2)),
+        ("InstanceNorm3d", (3, 5, 3, 2, 4)),
+    ):
+        for more in ({}, {"affine": True}, {"affine": True, "track_running_stats": True, "eps": 1e-3}):
+            given = more | options
+            ours, theirs = getattr(layers, name)(5, **given), getattr(nn, name)(5, **given)
+            compare(ours, theirs, 3 + 2 * images(*shape), training)
+            assert ours.state_dict().keys() == theirs.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (layers.GroupNorm(3, 6), nn.GroupNorm(3, 6)),
+        (layers.GroupNorm(1, 6, eps=1e-2), nn.GroupNorm(1, 6, eps=1e-2)),
+        (layers.GroupNorm(6, 6, affine=False), nn.GroupNorm(6, 6, affine=False)),
+        (layers.LayerNorm(5), nn.LayerNorm(5)),
+        (layers.LayerNorm((4, 5), eps=1e-2), nn.LayerNorm((4, 5), eps=1e-2)),
+        (layers.LayerNorm([5], bias=False), nn.LayerNorm([5], bias=False)),
+        (layers.LayerNorm(5, elementwise_affine=False), nn.LayerNorm(5, elementwise_affine=False)),
+        (layers.RMSNorm(5), nn.RMSNorm(5)),
+        (layers.RMSNorm((4, 5), eps=1e-2), nn.RMSNorm((4, 5), eps=1e-2)),
+        (layers.RMSNorm(5, elementwise_affine=False), nn.RMSNorm(5, elementwise_affine=False)),
+        (layers.LocalResponseNorm(5), nn.LocalResponseNorm(5)),
+        (layers.LocalResponseNorm(2, alpha=0.5, beta=0.6, k=2.0), nn.LocalResponseNorm(2, alpha=0.5, beta=0.6, k=2.0)),
+    ],
+    ids=lambda layer: repr(layer) if isinstance(layer, layers.Layer) else "",
+)
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_norms(ours, theirs, nhwc):
+    for training in (True, False):
+        ours.zero_grad()
+        theirs.zero_grad()
+        compare(ours, theirs, 1 + 2 * images(3, 6, 4, 5, nhwc=nhwc), training)
+
+
 def test_embedding():
     ids = np.array([[1, 2, 2], [0, 3, 6]])
     compare(layers.Embedding(7, 3), nn.Embedding(7, 3), ids)

@@ -40,6 +40,7 @@ MODES = {
         ("elementwise", None): IMAGES,
         ("softmax", None): IMAGES,
         ("cross_entropy", None): IMAGES,
+        ("norm", None): IMAGES,
         ("recurrent", None): ("layer",),
         ("call", None): ("functional",),
     },
@@ -59,6 +60,7 @@ MODES = {
         ("elementwise", None): ("session",),
         ("softmax", "softmax"): ("session",),
         ("softmax", "log_softmax"): ("session",),
+        ("norm", "forward"): ("session",),
         ("recurrent", "forward"): ("session",),
     },
     "openvino": {
@@ -75,11 +77,13 @@ MODES = {
         **{("activation", name): ("model",) for name in ("relu", "sigmoid", "tanh", "gelu", "silu", "exp")},
         ("softmax", "softmax"): ("model",),
         ("softmax", "log_softmax"): ("model",),
+        ("norm", "forward"): ("model",),
     },
     "ncnn": {
         ("conv2d", "forward"): ("net", "without_f6x6"),
         ("maps", "forward"): ("net",),
         ("softmax", "softmax"): ("net",),
+        ("norm", "forward"): ("net",),
     },
 }
 LIBRARIES = ("fastconv", *MODES)

@@ -127,6 +127,30 @@ def dropout(pass_, operands):
     return training, lambda result: tasks.Dropout.recovered(operands, *result)
 
 
+def norm(size, pass_, operands):
+    """As a layer calls it: forward writes to memory it is given, the other passes return arrays of their own."""
+    operands = {
+        key: as_an_op_leaves_it(value) if value.ndim > 2 else np.ascontiguousarray(value)
+        for key, value in operands.items()
+    }
+    x, dy, weight, bias = map(operands.get, ("x", "dy", "weight", "bias"))
+    name = "local_response_norm" if size.kind == "response" else f"{size.kind}_norm"
+    about = {"group": (size.groups,), "response": (size.window,), "layer": size.shape[-1:], "rms": size.shape[-1:]}
+    about, given = about.get(size.kind, ()), [value for value in (weight, bias) if value is not None]
+    forward, training = getattr(ops, name), getattr(ops, f"{name}_training", None)
+    if pass_ == "forward" or training is None and pass_ == "training":
+        statistics = [operands[key] for key in ("mean", "var") if key in operands]
+        y = forward(x, *statistics, *about, *given)
+        return lambda: forward(x, *statistics, *about, *given, out=y)
+    if pass_ == "training":
+        return lambda: training(x, *about, *given)[0]
+    backward = getattr(ops, f"{name}_backward")
+    if training is None:
+        return lambda: backward(dy, x, *about)
+    kept = training(x, *about, *given)[1:]
+    return lambda: backward(dy, x, *kept, *about, weight)[0]
+
+
 def recurrent(size, pass_, operands):
     x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
     if size.kind == "lstm":
@@ -203,6 +227,7 @@ def prepare(task, mode, options, operands):
         "cross_entropy": cross_entropy,
         "interpolate": interpolate,
         "rearrange": rearrange,
+        "norm": norm,
         "recurrent": recurrent,
     }
     return functions[task.op](task.size, task.pass_, operands), np.asarray

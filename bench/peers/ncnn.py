@@ -65,6 +65,32 @@ def softmax(size, threads, x):
     return call, np.array
 
 
+def norm_line(size):
+    """(line, the names of the weights in their order)"""
+    channels, last = size.shape[1], size.shape[-1]
+    kinds = {
+        "batch": (f"BatchNorm layer 1 1 x y 0={channels} 1=1e-5", ("weight", "mean", "var", "bias")),
+        "instance": (f"InstanceNorm layer 1 1 x y 0={channels} 1=1e-5", ("weight", "bias")),
+        "group": (f"GroupNorm layer 1 1 x y 0={size.groups} 1={channels} 2=1e-5", ("weight", "bias")),
+        "layer": (f"LayerNorm layer 1 1 x y 0={last} 1=1e-5", ("weight", "bias")),
+        "rms": (f"RMSNorm layer 1 1 x y 0={last} 1={2.0**-23}", ("weight",)),
+        "response": (f"LRN layer 1 1 x y 1={size.window} 2=1e-4 3=0.75 4=1.0", ()),
+    }
+    return kinds[size.kind]
+
+
+def loaded_norm(size, operands, threads):
+    net = float32_net(threads)
+    line, names = norm_line(size)
+    with tempfile.TemporaryDirectory() as folder:
+        parameters, model = Path(folder, "layer.param"), Path(folder, "layer.bin")
+        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{line}\n")
+        model.write_bytes(b"".join(operands[name].tobytes() for name in names))
+        if net.load_param(str(parameters)) or net.load_model(str(model)):
+            raise Unsupported("the net does not load")
+    return net
+
+
 def loaded(size, weight, threads, mode):
     net = float32_net(threads)
     if size.transposed:
@@ -94,10 +120,17 @@ def configure(options):
 def prepare(task, mode, options, operands):
     if task.op == "softmax":
         return softmax(task.size, options["threads"], operands["x"])
-    if task.op not in ("conv2d", "maps") or task.pass_ != "forward":
+    if task.op not in ("conv2d", "maps", "norm") or task.pass_ != "forward":
         raise Unsupported("inference of layers alone")
-    net = loaded(task.size, operands["weight"], options["threads"], mode)
-    images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]
+    if task.op == "norm":
+        net = loaded_norm(task.size, operands, options["threads"])
+        rows = operands["x"].ndim == 2  # one matrix, whose rows are independent
+        if rows and task.size.kind == "batch":
+            raise Unsupported("there are no batches of rows")
+        images = [ncnn.Mat(operands["x"]).clone()] if rows else [packed(image.copy()) for image in operands["x"]]
+    else:
+        net, rows = loaded(task.size, operands["weight"], options["threads"], mode), False
+        images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]
     as_it_is = 1  # extract's type: no conversion to the plain layout
 
     def call():
@@ -109,6 +142,8 @@ def prepare(task, mode, options, operands):
         return results
 
     def fetch(results):
+        if rows:
+            return np.array(ncnn.convert_packing(results[0], 1))
         return np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
 
     return call, fetch

@@ -117,6 +117,23 @@ def rearrange(size, pass_, operands, threads):
     return bound(model(nodes, {"x": (n, c, h, w)}, shape, constants), operands, shape, threads)
 
 
+def norm(size, operands, threads):
+    from onnx import helper
+
+    constants = {name: operands[name] for name in ("weight", "bias", "mean", "var") if name in operands}
+    kinds = {
+        "batch": ("BatchNormalization", {"epsilon": 1e-5}),
+        "instance": ("InstanceNormalization", {"epsilon": 1e-5}),
+        "layer": ("LayerNormalization", {"epsilon": 1e-5}),
+        "response": ("LRN", {"size": size.window, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}),
+    }
+    if size.kind not in kinds:
+        raise Unsupported(f"operator set 17 has no {size.kind} norm")
+    kind, settings = kinds[size.kind]
+    node = helper.make_node(kind, ["x", *constants], ["y"], **settings)
+    return bound(model(node, {"x": size.shape}, size.shape, constants), {"x": operands["x"]}, size.shape, threads)
+
+
 def configure(options):
     """Nothing: threads belong to a session."""
 
@@ -172,4 +189,6 @@ def prepare(task, mode, options, operands):
         kind = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[task.pass_]
         serialized = model(helper.make_node(kind, ["x"], ["y"], axis=size.axis), {"x": size.shape}, size.shape, {})
         return bound(serialized, operands, size.shape, options["threads"])
+    if task.op == "norm":
+        return norm(size, operands, options["threads"])
     return recurrent(size, operands, options["threads"])

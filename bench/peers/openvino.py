@@ -66,6 +66,23 @@ def in_layout(shape, mode, node):
     return x, opset13.transpose(y, [0, *axes[2:], 1])
 
 
+def norm_node(size, x, operands):
+    """As the front ends write it: patterns of several nodes become one when the model is compiled."""
+    constants = [operands[name] for name in ("weight", "bias", "mean", "var") if name in operands]
+    if size.kind == "batch":
+        return opset13.batch_norm_inference(x, *map(opset13.constant, constants), 1e-5)
+    if size.kind == "group":
+        return opset13.group_normalization(x, *map(opset13.constant, constants), size.groups, 1e-5)
+    if size.kind == "response":
+        return opset13.lrn(x, opset13.constant(np.array([1])), 1e-4, 0.75, 1.0, size.window)
+    if size.kind == "rms":
+        raise Unsupported("operator set 13 has no rms norm")
+    axes = list(range(2, len(size.shape))) if size.kind == "instance" else [len(size.shape) - 1]
+    y = opset13.mvn(x, opset13.constant(np.array(axes)), True, 1e-5, "inside_sqrt")
+    shape = (1, -1, *[1] * len(axes)) if size.kind == "instance" else (-1,)
+    return opset13.add(opset13.multiply(y, constants[0].reshape(shape)), constants[1].reshape(shape))
+
+
 def runner(model, *values):
     request = model.create_infer_request()
     for index, value in enumerate(values):
@@ -110,6 +127,10 @@ def prepare(task, mode, options, operands):
         back = tuple(range(4))
         if mode == "nhwc":
             value, back = np.moveaxis(value, 1, -1), (0, 3, 1, 2)
+    elif task.op == "norm":
+        x = opset13.parameter(size.shape, np.float32)
+        y, value = norm_node(size, x, operands), operands["x"]
+        back = tuple(range(value.ndim))
     elif task.op == "gemm":
         if size.batch > 1:
             raise Unsupported("a model of one input has weights")

@@ -191,6 +191,48 @@ def cross_entropy(size, mode, operands):
     return training
 
 
+def differentiated(function, dy, *operands):
+    """A call that gives all gradients of function(*operands) by autograd, and returns the first."""
+    given = [value.detach().requires_grad_() for value in operands]
+    with torch.enable_grad():
+        y = function(*given)
+    return lambda: torch.autograd.grad(y, given, dy, retain_graph=True)[0]
+
+
+def norm(size, pass_, mode, operands):
+    """By the native ops where there are any, which training calls, else by autograd."""
+    if mode == "channels_last" and len(size.shape) not in CHANNELS_LAST:
+        raise Unsupported("there is no channels-last memory of rows")
+    held = {key: tensor(value, mode if value.ndim > 2 else "nchw") for key, value in operands.items()}
+    x, dy, weight, bias = map(held.get, ("x", "dy", "weight", "bias"))
+    aten, last, forward = torch.ops.aten, list(size.shape[-1:]), pass_ != "backward"
+    if size.kind == "batch":
+        if pass_ == "forward":
+            return lambda: functional.batch_norm(x, held["mean"], held["var"], weight, bias)
+        run = lambda: aten.native_batch_norm(x, weight, bias, None, None, True, 0.1, 1e-5)
+        gradients = lambda *kept: aten.native_batch_norm_backward(
+            dy, x, weight, None, None, *kept, True, 1e-5, [True] * 3
+        )
+    elif size.kind == "layer":
+        run = lambda: aten.native_layer_norm(x, last, weight, bias, 1e-5)
+        gradients = lambda *kept: aten.native_layer_norm_backward(dy, x, last, *kept, weight, bias, [True] * 3)
+    elif size.kind == "group":
+        counts = size.shape[0], size.shape[1], int(np.prod(size.shape[2:])), size.groups
+        run = lambda: aten.native_group_norm(x, weight, bias, *counts, 1e-5)
+        gradients = lambda *kept: aten.native_group_norm_backward(dy, x, *kept, weight, *counts, [True] * 3)
+    else:
+        function, parameters = {
+            "instance": (lambda x, weight, bias: functional.instance_norm(x, weight=weight, bias=bias), (weight, bias)),
+            "rms": (lambda x, weight: functional.rms_norm(x, last, weight), (weight,)),
+            "response": (lambda x: functional.local_response_norm(x, size.window), ()),
+        }[size.kind]
+        return (lambda: function(x, *parameters)) if forward else differentiated(function, dy, x, *parameters)
+    if forward:
+        return lambda: run()[0]
+    kept = run()[1:]
+    return lambda: gradients(*kept)[0]
+
+
 def recurrent(size, pass_, operands):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
@@ -231,6 +273,8 @@ def prepare(task, mode, options, operands):
         call = kind(task.size, task.pass_, mode, operands)
     elif task.op == "dropout":
         return dropout(task.pass_, operands)
+    elif task.op == "norm":
+        call = norm(task.size, task.pass_, mode, operands)
     elif task.op == "activation":
         call = activation(task.pass_, operands)
     elif task.op == "elementwise":

@@ -181,6 +181,42 @@ typedef struct fc_pixel_rows {
 
 /* Generators of random numbers that dropout_row runs side by side, on every instruction set. */
 enum { FC_RANDOM_LANES = 16 };
+/* A block of rows, `stride` floats apart, of a norm whose factors belong to channels: y = (x - mean) * scale + offset or,
+ * of the gradient, y = dy * scale - ((x - mean) * slope + offset). */
+typedef struct fc_norm_block {
+    int64_t rows, channels, stride;
+    const float *x, *dy;
+    const float *mean, *scale, *offset, *slope; /* [channels] */
+    float *y;    /* may be x or dy */
+    bool stream; /* write y past the caches: y, and with it the stride, is a multiple of 64 bytes */
+} fc_norm_block;
+
+/* Rows of a norm over rows. Forward: mean and var are written. Backward: they are read, and dweight and dbias [columns]
+ * are written. weight, bias, dweight and dbias may be NULL, and so may mean and var, forward; rms: no mean. */
+typedef struct fc_layer_norm_block {
+    bool rms;
+    int64_t rows, columns;
+    const float *x, *dy, *weight, *bias;
+    float eps;
+    float *mean, *var; /* [rows] */
+    float *y;          /* y or dx; may be x or dy */
+    float *dweight, *dbias;
+    bool stream; /* as fc_norm_block's */
+} fc_layer_norm_block;
+
+/* Pixels of a local response norm: y = x * d^-beta, d = k + alpha / size * the sum of x^2 over channels
+ * [c - before, c + after]. */
+typedef struct fc_response_norm_block {
+    int64_t pixels, channels, before, after;
+    float alpha, beta, k; /* alpha is divided by the size */
+    const float *x, *dy;
+    float *y;       /* y or dx; may be x or dy */
+    float *scratch; /* FC_RESPONSE_PIXELS * fc_response_row() floats; three times as many backward */
+} fc_response_norm_block;
+
+/* Pixels that go together; floats of one's scratch: the channels between zeros, read by whole vectors. */
+enum { FC_RESPONSE_PIXELS = 4 };
+static inline int64_t fc_response_row(int64_t channels, int64_t size) { return fc_round_up(channels + size + 16, 16); }
 
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */

@@ -50,6 +50,7 @@ FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
 /* m ? a : b, lane by lane */
 FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)_mm512_mask_blend_ps(m, b, a); }
 FC_INLINE vint vi_select(vmask m, vint a, vint b) { return (vint)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a); }
+FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm512_sqrt_ps(a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm512_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm512_cvtepi32_ps((__m512i)a); }
 /* The nearest integer. */
@@ -84,6 +85,7 @@ FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)_mm256_b
 FC_INLINE vint vi_select(vmask m, vint a, vint b) {
     return (vint)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
 }
+FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm256_sqrt_ps(a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm256_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm256_cvtepi32_ps((__m256i)a); }
 /* Where n is known to be whole, the compiler would not see through the mask. */
@@ -122,6 +124,7 @@ FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)vi_selec
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm_min_ps(a, b); }
+FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm_sqrt_ps(a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm_cvtepi32_ps((__m128i)a); }
 #else
@@ -131,10 +134,14 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return v_select((vmask)(a < b), a, 
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) {
     return (vfloat)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
+FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)vsqrtq_f32((float32x4_t)a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)vcvtnq_s32_f32((float32x4_t)a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)vcvtq_f32_s32((int32x4_t)a); }
 #else
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
+FC_INLINE vfloat v_sqrt(vfloat a) {
+    return (vfloat){__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
 FC_INLINE vint v_round_to_int(vfloat a) {
     return (vint){(int32_t)__builtin_rintf(a[0]), (int32_t)__builtin_rintf(a[1]), (int32_t)__builtin_rintf(a[2]),
                   (int32_t)__builtin_rintf(a[3])};
@@ -197,6 +204,7 @@ FC_INLINE void v_stream_end(void) {}
 #endif
 
 FC_INLINE vfloat v_zero(void) { return v_splat(0.0f); }
+
 FC_INLINE vfloat v_abs(vfloat a) { return (vfloat)((vint)a & vi_splat(0x7fffffff)); }
 FC_INLINE vfloat v_copysign(vfloat magnitude, vfloat sign) {
     vint bit = vi_splat((int32_t)0x80000000);

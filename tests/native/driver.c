@@ -314,21 +314,54 @@ static void run_broadcast(const fc_context *ctx) {
     check_finite(gradient, outer * 2 * rows);
 }
 
-static void run_batch_norm(const fc_context *ctx) {
-    const int64_t rows = between(0, 4) ? ragged(65) : between(1, 3000), channels = ragged(65), size = rows * channels;
-    const float *x = input(size), *dy = input(size), *inv_std = filled(channels, 0.5f, 2.0f);
-    const float *weight = between(0, 1) ? input(channels) : NULL, *bias = between(0, 1) ? input(channels) : NULL;
-    float *mean = output(channels), *var = output(channels), *y = output(size), *dx = output(size);
-    float *dweight = output(channels), *dbias = output(channels);
-    const int64_t bytes = fc_batch_norm_workspace_bytes(rows, channels, ctx);
-    fc_batch_norm_statistics(rows, channels, x, mean, var, workspace(bytes), ctx);
-    fc_batch_norm_forward(rows, channels, x, mean, inv_std, weight, bias, y, ctx);
-    fc_batch_norm_backward(rows, channels, dy, x, mean, inv_std, weight, dx, dweight, dbias, workspace(bytes), ctx);
-    check_finite(var, channels);
+static void run_norm(const fc_context *ctx) {
+    const int64_t width = between(0, 1) ? 1 : between(1, 5), groups = ragged(65);
+    const fc_norm norm = {between(1, 5), between(0, 4) ? ragged(65) : between(1, 2000), width * groups, groups};
+    const int64_t size = norm.images * norm.rows * norm.channels, statistics = norm.images * groups;
+    const float *x = input(size), *dy = input(size);
+    const float *weight = between(0, 1) ? input(norm.channels) : NULL, *bias = between(0, 1) ? input(norm.channels) : NULL;
+    float *mean = output(statistics), *var = output(statistics), *y = output(size), *again = output(size);
+    float *dx = output(size), *dweight = output(norm.channels), *dbias = output(norm.channels);
+    const int64_t bytes = fc_norm_workspace_bytes(&norm, false, ctx);
+    fc_norm_training(&norm, x, weight, bias, 1e-2, y, mean, var, workspace(bytes), ctx);
+    fc_norm_inference(&norm, x, mean, var, weight, bias, 1e-2, again, workspace(bytes), ctx);
+    fc_norm_backward(&norm, dy, x, mean, var, weight, 1e-2, dx, dweight, dbias,
+                     workspace(fc_norm_workspace_bytes(&norm, true, ctx)), ctx);
+    check_finite(var, statistics);
     check_finite(y, size);
     check_finite(dx, size);
-    check_finite(dweight, channels);
-    check_finite(dbias, channels);
+    check_finite(dweight, norm.channels);
+    check_finite(dbias, norm.channels);
+    if (memcmp(y, again, (size_t)size * sizeof(float))) fail("inference differs from training");
+}
+
+static void run_layer_norm(const fc_context *ctx) {
+    const fc_layer_norm norm = {between(0, 70), between(0, 4) ? ragged(65) : between(1, 3000), between(0, 1)};
+    const int64_t size = norm.rows * norm.columns;
+    const float *x = input(size), *dy = input(size), *weight = between(0, 1) ? input(norm.columns) : NULL;
+    const float *bias = between(0, 1) && !norm.rms ? input(norm.columns) : NULL;
+    float *mean = norm.rms ? NULL : output(norm.rows), *var = output(norm.rows), *y = output(size), *dx = output(size);
+    float *dweight = between(0, 1) ? output(norm.columns) : NULL;
+    float *dbias = dweight && !norm.rms ? output(norm.columns) : NULL;
+    fc_layer_norm_forward(&norm, x, weight, bias, 1e-2f, y, mean, var, ctx);
+    fc_layer_norm_backward(&norm, dy, x, mean, var, weight, 1e-2f, dx, dweight, dbias,
+                           workspace(fc_layer_norm_workspace_bytes(&norm, ctx)), ctx);
+    check_finite(var, norm.rows);
+    check_finite(y, size);
+    check_finite(dx, size);
+    if (dweight) check_finite(dweight, norm.columns);
+    if (dbias) check_finite(dbias, norm.columns);
+}
+
+static void run_response_norm(const fc_context *ctx) {
+    const fc_response_norm norm = {between(0, 40), ragged(65), between(1, 9), 0.5f, between(0, 1) ? 0.75f : 0.6f, 1.0f};
+    const int64_t size = norm.pixels * norm.channels;
+    const float *x = input(size), *dy = input(size);
+    float *y = output(size), *dx = output(size);
+    fc_response_norm_forward(&norm, x, y, workspace(fc_response_norm_workspace_bytes(&norm, false, ctx)), ctx);
+    fc_response_norm_backward(&norm, dy, x, dx, workspace(fc_response_norm_workspace_bytes(&norm, true, ctx)), ctx);
+    check_finite(y, size);
+    check_finite(dx, size);
 }
 
 static void run_pad(const fc_context *ctx) {
@@ -456,8 +489,9 @@ static void run_rnn(const fc_context *ctx) {
 
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
-    {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"batch_norm", run_batch_norm},
+    {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"norm", run_norm},
     {"broadcast", run_broadcast}, {"softmax", run_softmax},
+    {"layer_norm", run_layer_norm}, {"response_norm", run_response_norm},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
     {"interpolate", run_interpolate}, {"rearrange", run_rearrange}, {"unfold", run_unfold}, {"dropout", run_dropout},
 };
