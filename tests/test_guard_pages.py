@@ -160,6 +160,13 @@ def cross_entropy_calls(rng):
                 assert np.isfinite(loss) and divisor is not None
 
             yield f"cross_entropy {shape} {smoothing}", call, [x, labels, weight], [shape]
+    for name, kind in _native.LOSSES.items():
+        for size in (*SIZES, 9001):
+
+            def compare(x, targets, gradient, context, kind=kind):
+                assert np.isfinite(_native.loss(x, targets, gradient, kind, 0.5, context))
+
+            yield f"{name} {size}", compare, [4 * reals(rng, (size,)), reals(rng, (size,))], [(size,)]
 
 
 def broadcast_calls(rng):

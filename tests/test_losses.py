@@ -185,6 +185,41 @@ def test_elementwise_losses(loss, rng):
                      prediction, rng, step=1e-3) < 1e-2  # fmt: skip
 
 
+FUSED = [losses.mean_squared_error, losses.binary_cross_entropy_with_logits]
+
+
+@pytest.mark.parametrize("loss", FUSED)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 129, 8193, 70_001])
+def test_losses_in_one_pass(loss, size, isa, rng):
+    x, targets = (6 * rng.standard_normal(size)).astype(np.float32), rng.random(size, np.float32)
+    value, gradient = loss(x, targets)
+    close((value, gradient), getattr(reference, loss.__name__)(x, targets))
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            other, same = loss(x, targets)
+            assert other == value and np.array_equal(same, gradient)
+
+
+@pytest.mark.parametrize("loss", FUSED)
+def test_where_the_gradient_of_elements_goes(loss, rng):
+    x, targets = rng.random((9, 40), np.float32), rng.random((9, 40), np.float32)
+    value, gradient = loss(x, targets)
+    place = x.copy()
+    assert loss(place, targets, gradient_out=place)[1] is place and np.array_equal(place, gradient)
+    place = targets.copy()
+    assert loss(x, place, gradient_out=place)[0] == value and np.array_equal(place, gradient)
+    memory = np.zeros((10, 40), np.float32)
+    for first, second in ((memory[1:], targets), (x, memory[1:])):
+        memory[1:] = x if second is targets else targets
+        assert loss(first, second, gradient_out=memory[:9])[0] == value
+        assert np.array_equal(memory[:9], gradient)
+    turned = np.zeros((40, 9), np.float32)
+    loss(x, targets, gradient_out=turned.T)
+    assert np.array_equal(turned.T, gradient)
+    with pytest.raises(ValueError, match=r"gradient_out has shape \(40, 9\)"):
+        loss(x, targets, gradient_out=turned)
+
+
 def test_extremes_stay_finite_and_right():
     logits = np.array([[1e4, -1e4, 0.0], [3e38, 0.0, -3e38]], np.float32)
     loss, gradient = losses.softmax_cross_entropy(logits, np.array([0, 0]))
