@@ -23,4 +23,11 @@ static inline int fc_threads_for_memory(int64_t bytes, const fc_context *ctx) {
     return bytes < FC_SERIAL_BYTES ? 1 : ctx->num_threads;
 }
 
+/* Orders the streaming stores of this thread (v_stream) before whatever follows: at the end of a task. */
+static inline void fc_stream_end(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 #endif
