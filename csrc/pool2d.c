@@ -67,8 +67,7 @@ fc_status fc_pool2d_plan(fc_pool2d *d, fc_error *error) {
     if (fc_min(d->batch, d->channels) < 0 || fc_min(d->in_height, d->in_width) < 1 || !fc_extent_ok(shape, 4) ||
         !fc_mul_ok(d->in_height, d->in_width, &plane) || plane > INT32_MAX)
         return refuse(error, "x_shape", "height and width must be >= 1, and height * width < 2**31", 4, shape);
-    if (d->divisor < 0)
-        return refuse(error, "divisor_override", "must be >= 1", 1, &d->divisor);
+    if (d->divisor < 0) return refuse(error, "divisor_override", "must be >= 1", 1, &d->divisor);
     if (d->adaptive) return plan_adaptive(d, error);
     if (!all_between(kernel, 2, 1))
         return refuse(error, "kernel_size", "every kernel_size must be >= 1 and < 2**31", 2, kernel);
@@ -93,7 +92,7 @@ fc_status fc_pool2d_plan(fc_pool2d *d, fc_error *error) {
 /* ------------------------------------------------------------------------------------------------------- forward */
 
 /* A result beyond this bypasses the caches: it would leave them anyway before it is read, and is not fetched first. */
-enum { STREAM_BYTES = 8 * 1024 * 1024 };
+enum { STREAM_BYTES = 16 * 1024 * 1024 };
 
 bool fc_pool_streams(const float *y, int64_t size, int64_t piece) {
     return size * (int64_t)sizeof(float) >= STREAM_BYTES && piece % 16 == 0 && (uintptr_t)y % FC_ALIGNMENT == 0;
@@ -109,6 +108,7 @@ static void pool_columns(const fc_pool_task *t, fc_pool_run run, int64_t begin, 
     run.tap_columns = window.taps;
     run.x += window.first * d->channels;
     run.y += begin * d->channels;
+    if (run.ahead) run.ahead += fc_min(begin * run.ahead_floats, d->in_width * d->channels);
     run.index += (int32_t)window.first;
     if (run.indices) run.indices += begin * d->channels;
     run.divisor = fc_pool_divisor(d, row_size, fc_window_size(&columns, begin));
@@ -158,7 +158,12 @@ void fc_pool_row(const fc_pool_task *t, int64_t n, int64_t p, int64_t c, int64_t
         .index_row = (int32_t)(fc_min(d->dilation_height, d->in_height) * d->in_width),
         .index_column = (int32_t)d->dilation_width,
         .stream = t->stream,
+        .ahead_floats = fc_min(d->stride_height, window.taps) * fc_min(d->stride_width, d->in_width) * channels,
     };
+    const int64_t last = window.first + (window.taps - 1) * d->dilation_height;
+    /* What lies below the window: all that is read anew for the next row. */
+    if (t->far && channels == pixel && last + d->stride_height < d->in_height)
+        run.ahead = t->x + (n * d->in_height + last + 1) * d->in_width * pixel;
     interior(d, &inner, &inner_end);
     for (int64_t q = 0; q < inner; q++) pool_columns(t, run, q, q + 1, size);
     if (inner < inner_end) pool_columns(t, run, inner, inner_end, size);
@@ -195,6 +200,7 @@ static void run_forward(fc_pool_task *t, void *workspace) {
     }
     const int64_t bytes = d->batch * d->in_height * d->in_width * d->channels * (int64_t)sizeof(float);
     const int threads = fc_threads_for_memory(bytes, t->ctx);
+    t->far = bytes > FC_POOL_FAR_BYTES;
     /* Channels are shared out only where there are few rows, as in a global pooling; no sum crosses channels. */
     t->channel_blocks = threads == 1 || rows >= 4 * threads ? 1 : fc_ceil_div(d->channels, 64);
     fc_parallel(rows * t->channel_blocks, threads, pool_rows, t);

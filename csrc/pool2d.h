@@ -56,10 +56,26 @@ static inline void fc_covering_windows(const fc_pool_axis *a, int64_t position, 
     *end = fc_min(a->out, padded / a->stride + 1);
 }
 
+/* The same for positions that ascend from one call to the next, without a division: *begin and *end are those of the call
+ * before, 0 at first. */
+static inline void fc_next_covering_windows(const fc_pool_axis *a, int64_t position, int64_t *begin, int64_t *end) {
+    const int64_t padded = position + a->pad_begin, before = padded - (a->kernel - 1) * a->dilation - 1;
+    if (a->adaptive) {
+        fc_covering_windows(a, position, begin, end);
+        return;
+    }
+    while (*begin * a->stride <= before) ++*begin;
+    while (*end < a->out && *end * a->stride <= padded) ++*end;
+}
+
 /* What an average divides a window's sum by. */
 static inline float fc_pool_divisor(const fc_pool2d *d, int64_t row_size, int64_t column_size) {
     return (float)(d->divisor > 0 ? d->divisor : row_size * column_size);
 }
+
+/* Beyond this, operands are fetched ahead of their use: rows of some blocks otherwise come from L3 or from memory at one cache
+ * line a pixel, which the hardware does not foresee. */
+enum { FC_POOL_FAR_BYTES = 256 * 1024 };
 
 typedef struct fc_pool_task {
     const fc_pool2d *pool;

@@ -63,6 +63,11 @@ static bool pool_vertically(const fc_pool_task *t, int64_t n, int64_t p, int64_t
             const int64_t h = p + i + l - d->pad_top;
             lines.x[l] = h < 0 || h >= d->in_height ? t->identity : t->x + (n * d->in_height + h) * row + c;
         }
+        /* The rows that the next block reads anew. */
+        const int64_t next = p + i + lines.taps + lines.outputs - 1 - d->pad_top;
+        lines.ahead = t->far && next > 0 && next < d->in_height ? t->x + (n * d->in_height + next) * row + c : NULL;
+        lines.ahead_line = row;
+        lines.ahead_lines = fc_min(lines.outputs, d->in_height - next);
         lines.y = scratch + i * line + d->pad_left * channels;
         t->ctx->kernels->pool_lines(&lines, &nan);
     }
@@ -145,6 +150,7 @@ void fc_pool_lines_run(fc_pool_task *t, void *workspace) {
     const fc_pool2d *d = t->pool;
     const int64_t elements = d->batch * d->in_height * d->in_width * d->channels;
     t->identity = workspace;
+    t->far = elements * (int64_t)sizeof(float) > FC_POOL_FAR_BYTES;
     t->scratch = t->identity + identity_floats(d);
     t->scratch_floats = scratch_floats(d);
     t->channel_blocks = fc_ceil_div(d->channels, channels_of_block(d));

@@ -135,6 +135,8 @@ typedef struct fc_pool_run {
     int32_t *indices; /* of the maximum, laid out as y; NULL where not wanted */
     int32_t index, index_step, index_row, index_column;
     bool stream;      /* y and indices bypass the caches: whole vectors, aligned to them */
+    const float *ahead; /* fetched into L2 meanwhile, so many floats a column; or NULL */
+    int64_t ahead_floats;
 } fc_pool_run;
 
 /* Output rows of a pooling with windows of kernel x kernel, stride apart: 3 or 5 with stride 1, 3 with stride 2. Row i takes the
@@ -167,6 +169,8 @@ typedef struct fc_pool_lines {
     int64_t y_line, y_step, columns, count;
     float divisor; /* of FC_LINES_MEAN */
     bool stream;   /* as fc_pool_run's */
+    const float *ahead; /* fetched into L2 meanwhile: lines laid out as x, ahead_line apart; or NULL */
+    int64_t ahead_line, ahead_lines;
 } fc_pool_lines;
 
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,

@@ -8,28 +8,36 @@ import os as _os
 
 from fastconv.ops import (
     activations,
+    adaptive_pooling,
     convolution,
     convolution1d,
     convolution3d,
     embeddings,
+    norm_pooling,
     normalization,
     padding,
     pooling,
+    pooling1d,
     products,
     recurrent,
     transposed,
+    unpooling,
 )
 from fastconv.ops.activations import *
+from fastconv.ops.adaptive_pooling import *
 from fastconv.ops.convolution import *
 from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
 from fastconv.ops.embeddings import *
+from fastconv.ops.norm_pooling import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
+from fastconv.ops.pooling1d import *
 from fastconv.ops.products import *
 from fastconv.ops.recurrent import *
 from fastconv.ops.transposed import *
+from fastconv.ops.unpooling import *
 
 __all__ = [
     *activations.__all__,
@@ -42,6 +50,10 @@ __all__ = [
     *products.__all__,
     *normalization.__all__,
     *pooling.__all__,
+    *adaptive_pooling.__all__,
+    *norm_pooling.__all__,
+    *unpooling.__all__,
+    *pooling1d.__all__,
     *recurrent.__all__,
 ]
 
