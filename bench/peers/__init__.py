@@ -36,8 +36,15 @@ MODES = {
         ("conv2d", "forward"): ("nchw", "nhwc"),
         ("maps", "forward"): ("nchw", "nhwc"),
         ("gemm", None): ("model",),
+        ("pool2d", "max"): ("nchw", "nhwc"),
+        ("pool2d", "avg"): ("nchw", "nhwc"),
     },
-    "ncnn": {("conv2d", "forward"): ("net", "without_f6x6"), ("maps", "forward"): ("net",)},
+    "ncnn": {
+        ("conv2d", "forward"): ("net", "without_f6x6"),
+        ("maps", "forward"): ("net",),
+        ("pool2d", "max"): ("net",),
+        ("pool2d", "avg"): ("net",),
+    },
 }
 LIBRARIES = ("fastconv", *MODES)
 

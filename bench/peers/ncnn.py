@@ -36,18 +36,25 @@ def layer_line(size):
     return f"{kind} layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in sorted(values.items()))
 
 
-def loaded(size, weight, threads, mode):
+def pool_line(size, pass_):
+    values = {0: {"max": 0, "avg": 1}[pass_], 1: size.kernel, 2: size.stride, 3: size.padding, 5: 1, 6: 1}
+    if size.output == 1:
+        values = {0: values[0], 4: 1}
+    elif size.output:
+        values = {0: values[0], 7: 1, 8: size.output}
+    return "Pooling layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in values.items())
+
+
+def loaded(line, weight, threads, mode):
     net = ncnn.Net()
     for name in dir(net.opt):  # half precision in any form
         if name.startswith(("use_fp16", "use_bf16")):
             setattr(net.opt, name, False)
-    if size.transposed:
-        weight = weight.swapaxes(0, 1)  # ncnn's are (K, C, *kernel)
     net.opt.use_winograd63_convolution = mode == "net"
     net.opt.num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
         parameters, model = Path(folder, "layer.param"), Path(folder, "layer.bin")
-        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{layer_line(size)}\n")
+        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{line}\n")
         model.write_bytes(b"\0\0\0\0" + np.ascontiguousarray(weight).tobytes())  # four zeros: float32 follows
         if net.load_param(str(parameters)) or net.load_model(str(model)):
             raise Unsupported("the net does not load")
@@ -67,9 +74,16 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    if task.op not in ("conv2d", "maps") or task.pass_ != "forward":
+    size = task.size
+    if task.op == "pool2d":
+        net = loaded(pool_line(size, task.pass_), np.empty(0, np.float32), options["threads"], mode)
+    elif task.op in ("conv2d", "maps") and task.pass_ == "forward":
+        weight = operands["weight"]
+        if size.transposed:
+            weight = weight.swapaxes(0, 1)  # ncnn's are (K, C, *kernel)
+        net = loaded(layer_line(size), weight, options["threads"], mode)
+    else:
         raise Unsupported("inference of layers alone")
-    net = loaded(task.size, operands["weight"], options["threads"], mode)
     images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]
     as_it_is = 1  # extract's type: no conversion to the plain layout
 
@@ -82,6 +96,7 @@ def prepare(task, mode, options, operands):
         return results
 
     def fetch(results):
-        return np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
+        values = np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
+        return values.reshape(size.y_shape)  # a global pooling gives (C,)
 
     return call, fetch

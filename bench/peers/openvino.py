@@ -35,6 +35,17 @@ def convolution_node(size, x, weight):
     return opset13.group_convolution(x, opset13.constant(grouped), stride, begins, ends, dilation)
 
 
+def pool_node(size, pass_, x):
+    if size.output:
+        node = {"max": opset13.adaptive_max_pool, "avg": opset13.adaptive_avg_pool}[pass_]
+        index = {"index_element_type": "i32"} if pass_ == "max" else {}
+        return node(x, opset13.constant(np.array([size.output] * 2, np.int32)), **index).output(0)
+    kernel, stride, pads = ([value] * 2 for value in (size.kernel, size.stride, size.padding))
+    if pass_ == "max":
+        return opset13.max_pool(x, stride, [1, 1], pads, pads, kernel).output(0)
+    return opset13.avg_pool(x, stride, pads, pads, kernel, False).output(0)
+
+
 def in_layout(shape, mode, node):
     """(parameter, result) of node(x) for maps of this shape (N, C, *sizes), in memory (N, *sizes, C) with "nhwc"."""
     if mode == "nchw":
@@ -73,6 +84,11 @@ def prepare(task, mode, options, operands):
         back = tuple(range(value.ndim))
         if mode == "nhwc":
             value, back = np.moveaxis(value, 1, -1), (0, back[-1], *back[1:-1])
+    elif task.op == "pool2d":
+        x, y = in_layout(size.x_shape, mode, lambda x: pool_node(size, task.pass_, x))
+        value, back = operands["x"], (0, 1, 2, 3)
+        if mode == "nhwc":
+            value, back = value.transpose(0, 2, 3, 1), (0, 3, 1, 2)
     elif task.op == "gemm":
         x = opset13.parameter(operands["a"].shape, np.float32)
         y = opset13.matmul(x, opset13.constant(operands["b"]), False, False)
