@@ -181,9 +181,10 @@ bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, con
 void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void *workspace, const fc_context *ctx);
 void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace, const fc_context *ctx);
 
-/* y[n][indices[n][i][c]][c] = x[n][i][c] for images of `plane` pixels, zero elsewhere; of equal indices the last i counts.
- * indices [batch][pixels][channels] must be ok: within the plane. */
-bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const int32_t *indices);
+/* y[n][indices[n][i][c]][c] = x[n][i][c] for images of `plane` pixels, zero elsewhere; of equal indices the last i
+ * counts. indices [batch][pixels][channels] must be ok: within the plane. */
+bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane,
+                                const int32_t *indices);
 void fc_max_unpool2d_forward(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const float *x,
                              const int32_t *indices, float *y, const fc_context *ctx);
 /* dx[n][i][c] = dy[n][indices[n][i][c]][c]. */

@@ -1,12 +1,13 @@
 /* max_unpool2d.c - values back to the positions they were the maxima of, and the gradient of that.
  *
- * Images are the items: within one, values are written in order, so that of equal indices the last counts whatever the number
- * of threads. A scatter of single floats: there is nothing for vectors to do.
+ * Images are the items: within one, values are written in order, so that of equal indices the last counts whatever the
+ * number of threads. A scatter of single floats: there is nothing for vectors to do.
  */
 #include "fastconv.h"
 #include "parallel.h"
 
-bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const int32_t *indices) {
+bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane,
+                                const int32_t *indices) {
     uint32_t outside = 0;
     for (int64_t i = 0; i < batch * pixels * channels; i++) outside |= (uint32_t)indices[i] >= (uint32_t)plane;
     return outside == 0;

@@ -1,10 +1,9 @@
 /* pool2d.c - max and average pooling of NHWC images.
  *
- * Forward: one output row is an item. Its tap rows are clipped once; its columns fall into a left border, an interior whose
- * windows lie whole in the image, and a right border, so that the micro-kernel checks no bounds. Windows one apart go through
- * pool2d_lines.c.
- * Backward: two input rows are an item, and each element gathers from the windows that cover it: no scatter, so rows are
- * independent and the sum's order is fixed.
+ * Forward: one output row is an item. Its tap rows are clipped once; its columns fall into a left border, an interior
+ * whose windows lie whole in the image, and a right border, so that the micro-kernel checks no bounds. Windows one
+ * apart go through pool2d_lines.c. Backward: two input rows are an item, and each element gathers from the windows that
+ * cover it: no scatter, so rows are independent and the sum's order is fixed.
  */
 #include "pool2d.h"
 
@@ -21,8 +20,8 @@ static bool all_between(const int64_t *values, int count, int64_t low) {
     return true;
 }
 
-/* The number of windows by PyTorch's rule: with ceil_mode a last window may hang over the end, but not start in the padding
- * after the input. */
+/* The number of windows by PyTorch's rule: with ceil_mode a last window may hang over the end, but not start in the
+ * padding after the input. */
 static int64_t count_windows(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
                              int64_t pad_end, bool ceil_mode) {
     const int64_t room = in + pad_begin + pad_end - (kernel - 1) * dilation - 1;
@@ -30,7 +29,8 @@ static int64_t count_windows(int64_t in, int64_t kernel, int64_t stride, int64_t
     return ceil_mode && (out - 1) * stride >= in + pad_begin ? out - 1 : out;
 }
 
-/* Every window must hold an element of the input: the maximum has no other value to give, and padding is never selected. */
+/* Every window must hold an element of the input: the maximum has no other value to give, and padding is never
+ * selected. */
 static bool pads_leave_a_tap(int64_t kernel, int64_t dilation, int64_t pad_begin, int64_t pad_end) {
     return pad_begin <= (kernel - 1) * dilation && pad_end <= (kernel - 1) * dilation;
 }
@@ -84,7 +84,8 @@ fc_status fc_pool2d_plan(fc_pool2d *d, fc_error *error) {
         return refuse(error, "kernel_size", "the dilated kernel must fit in the padded input", 2, kernel);
     /* Taps further apart than the input is long may straddle it: in = 2, pad = 1, dilation = 3 has taps -1 and 2. */
     if ((pads[0] > 0 && dilation[0] > d->in_height) || (pads[2] > 0 && dilation[1] > d->in_width))
-        return refuse(error, "dilation", "must be at most the input's size where there is padding before it", 2, dilation);
+        return refuse(error, "dilation", "must be at most the input's size where there is padding before it", 2,
+                      dilation);
     const int64_t y_shape[] = {d->batch, d->channels, d->out_height, d->out_width};
     return fc_extent_ok(y_shape, 4) ? FC_OK : refuse(error, "padding", "the output must fit in memory", 4, pads);
 }
@@ -206,8 +207,8 @@ static void run_forward(fc_pool_task *t, void *workspace) {
     fc_parallel(rows * t->channel_blocks, threads, pool_rows, t);
 }
 
-/* The pooling of dy that is the gradient of an average whose windows are one apart and of one size: each element of dx is
- * the sum of the windows that cover it, over that size. */
+/* The pooling of dy that is the gradient of an average whose windows are one apart and of one size: each element of dx
+ * is the sum of the windows that cover it, over that size. */
 static bool transposed_average(const fc_pool2d *d, fc_pool2d *transposed) {
     const bool even = d->divisor > 0 || d->count_include_pad ||
                       (d->pad_top | d->pad_bottom | d->pad_left | d->pad_right) == 0;

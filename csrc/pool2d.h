@@ -1,4 +1,5 @@
-/* pool2d.h - where windows lie, one axis at a time, shared by the drivers and the micro-kernels; and what the drivers share. */
+/* pool2d.h - where windows lie, one axis at a time, shared by the drivers and the micro-kernels; and what the drivers
+ * share. */
 #ifndef FASTCONV_POOL2D_H
 #define FASTCONV_POOL2D_H
 
@@ -56,8 +57,8 @@ static inline void fc_covering_windows(const fc_pool_axis *a, int64_t position, 
     *end = fc_min(a->out, padded / a->stride + 1);
 }
 
-/* The same for positions that ascend from one call to the next, without a division: *begin and *end are those of the call
- * before, 0 at first. */
+/* The same for positions that ascend from one call to the next, without a division: *begin and *end are those of the
+ * call before, 0 at first. */
 static inline void fc_next_covering_windows(const fc_pool_axis *a, int64_t position, int64_t *begin, int64_t *end) {
     const int64_t padded = position + a->pad_begin, before = padded - (a->kernel - 1) * a->dilation - 1;
     if (a->adaptive) {
@@ -73,8 +74,8 @@ static inline float fc_pool_divisor(const fc_pool2d *d, int64_t row_size, int64_
     return (float)(d->divisor > 0 ? d->divisor : row_size * column_size);
 }
 
-/* Beyond this, operands are fetched ahead of their use: rows of some blocks otherwise come from L3 or from memory at one cache
- * line a pixel, which the hardware does not foresee. */
+/* Beyond this, operands are fetched ahead of their use: rows of some blocks otherwise come from L3 or from memory at
+ * one cache line a pixel, which the hardware does not foresee. */
 enum { FC_POOL_FAR_BYTES = 256 * 1024 };
 
 typedef struct fc_pool_task {

@@ -1,8 +1,8 @@
 /* pool2d_lines.c - pooling whose windows are one apart: maxima or sums of rows into scratch, then of columns into y.
  *
- * An item is a block of four output rows of some channels. In scratch a row has its padding, as elements that change nothing
- * (-inf, 0), so that all windows are whole: a 3 x 3 window then takes 3 loads and 3.5 operations instead of 9 and 8, one of
- * 5 x 5 takes 4 and 5.5 instead of 25 and 24.
+ * An item is a block of four output rows of some channels. In scratch a row has its padding, as elements that change
+ * nothing (-inf, 0), so that all windows are whole: a 3 x 3 window then takes 3 loads and 3.5 operations instead of 9
+ * and 8, one of 5 x 5 takes 4 and 5.5 instead of 25 and 24.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"

@@ -76,5 +76,6 @@ void fc_pool_walk_run(fc_pool_task *t, void *workspace) {
     t->identity = workspace;
     t->far = bytes > FC_POOL_FAR_BYTES;
     for (int64_t i = 0; i < d->in_width * d->channels; i++) t->identity[i] = t->average ? 0.0f : -__builtin_inff();
-    fc_parallel(d->batch * fc_ceil_div(d->out_height, block_rows(d)), fc_threads_for_memory(bytes, t->ctx), walk_blocks, t);
+    fc_parallel(d->batch * fc_ceil_div(d->out_height, block_rows(d)), fc_threads_for_memory(bytes, t->ctx),
+                walk_blocks, t);
 }

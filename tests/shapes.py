@@ -377,7 +377,7 @@ REAL_GEMMS = (
 
 
 class Pool(NamedTuple):
-    """A pooling of x (n, c, h, w) with square windows; output: an adaptive one to that height and width, 1 being global."""
+    """A pooling of x (n, c, h, w) with square windows; output: an adaptive one to that size, 1 being global."""
 
     name: str
     n: int

@@ -105,7 +105,6 @@ def refused():
     yield "max_pool2d", f"ops.max_pool2d({BIG}, 2)", REFUSED, []
     yield "global_avg_pool2d_backward", "ops.global_avg_pool2d_backward(dglobal, (2, 4, 2**29, 2**29))", REFUSED, []
 
-
     yield from refused_others()
 
 

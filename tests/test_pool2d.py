@@ -352,9 +352,7 @@ def test_means_are_accurate(isa, rng, kernel, stride, padding):
 def test_divisor_override(isa, rng, stride, padding, ceil_mode):
     x = integers(rng, (2, 19, 8, 9))
     geometry = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
-    rows, columns = (
-        [(taps, 1) for taps, _ in axis] for axis in windows(x.shape, 3, geometry)
-    )
+    rows, columns = ([(taps, 1) for taps, _ in axis] for axis in windows(x.shape, 3, geometry))
     y = ops.avg_pool2d(x, 3, divisor_override=8, **geometry)
     assert np.array_equal(y, reference.avg_pool2d(x, rows, columns) / 8)
     dy = integers(rng, y.shape)
@@ -364,7 +362,14 @@ def test_divisor_override(isa, rng, stride, padding, ceil_mode):
 
 # ------------------------------------------------------------------------------------------- adaptive, global, others
 
-ADAPTIVE = [((7, 9), (3, 4)), ((8, 12), (4, 3)), ((5, 6), (7, 11)), ((13, 5), (13, 2)), ((6, 10), (1, 1)), ((4, 1), (3, 3))]
+ADAPTIVE = [
+    ((7, 9), (3, 4)),
+    ((8, 12), (4, 3)),
+    ((5, 6), (7, 11)),
+    ((13, 5), (13, 2)),
+    ((6, 10), (1, 1)),
+    ((4, 1), (3, 3)),
+]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 16, 37])

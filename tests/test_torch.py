@@ -186,7 +186,7 @@ def test_pooling_of_sequences(name, arguments):
 
 @pytest.mark.parametrize("geometry, size", [((2,), (8, 6)), ((2,), (9, 7)), ((3, 2, 1), (9, 7))])
 def test_max_unpool2d(geometry, size):
-    """Windows that overlap may choose one position twice: there PyTorch's result is any of them, here of equal values."""
+    """Windows that overlap may choose one position twice: PyTorch's result is any of them, here of equal values."""
     x = images(2, 5, *size)
     theirs = torch.from_numpy(x)
     y, indices = nn.functional.max_pool2d(theirs, *geometry, return_indices=True)

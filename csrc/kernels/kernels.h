@@ -139,8 +139,8 @@ typedef struct fc_pool_run {
     int64_t ahead_floats;
 } fc_pool_run;
 
-/* Output rows of a pooling with windows of kernel x kernel, stride apart: 3 or 5 with stride 1, 3 with stride 2. Row i takes the
- * lines x[i * stride] to x[i * stride + kernel - 1], of pixels x_step apart. */
+/* Output rows of a pooling with windows of kernel x kernel, stride apart: 3 or 5 with stride 1, 3 with stride 2. Row i
+ * takes the lines x[i * stride] to x[i * stride + kernel - 1], of pixels x_step apart. */
 enum { FC_POOL_WALK_ROWS = 4 };
 typedef struct fc_pool_walk {
     bool average;
@@ -155,8 +155,8 @@ typedef struct fc_pool_walk {
 } fc_pool_walk;
 
 /* Windows one apart along one axis: y[i * y_line + j * y_step + k] = the maximum or sum over l in [i, i + taps) of
- * x[l][j * x_step + k], for i < outputs, j < columns, k < count. FC_LINES_MAX sets *nan where an element of x is NaN, and
- * y is then not right; FC_LINES_NUMBERS relies on there being none. */
+ * x[l][j * x_step + k], for i < outputs, j < columns, k < count. FC_LINES_MAX sets *nan where an element of x is NaN,
+ * and y is then not right; FC_LINES_NUMBERS relies on there being none. */
 enum { FC_POOL_LINE_TAPS = 32, FC_POOL_LINE_OUTPUTS = 4 };
 typedef enum fc_lines_kind { FC_LINES_MAX, FC_LINES_NUMBERS, FC_LINES_SUM, FC_LINES_MEAN } fc_lines_kind;
 typedef struct fc_pool_lines {

@@ -193,7 +193,7 @@ FC_INLINE void vi_store_first(int32_t *p, vint v, int64_t n) {
     else vi_store_n(p, v, n);
 }
 
-/* Past the caches, to an address that is a multiple of a vector; ordered before other threads' loads by fc_stream_end. */
+/* Past the caches, to an address that is a multiple of a vector; fc_stream_end orders it before what follows. */
 FC_INLINE void v_stream(float *p, vfloat v) {
 #if FC_LANES == 16 && defined(__x86_64__)
     _mm512_stream_ps(p, (__m512)v);

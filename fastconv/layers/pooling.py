@@ -65,8 +65,8 @@ class MaxPool2d(Layer):
 class AvgPool2d(Layer):
     """The mean of each window, as torch.nn.AvgPool2d: x (N, C, H, W) -> (N, C, P, Q).
 
-    stride defaults to kernel_size. count_include_pad: padding counts in the divisor. divisor_override: an integer to divide by
-    instead.
+    stride defaults to kernel_size. count_include_pad: padding counts in the divisor. divisor_override: an integer to
+    divide by instead.
 
     >>> import numpy as np; from fastconv.layers import AvgPool2d
     >>> AvgPool2d(2)(np.zeros((1, 3, 8, 8), np.float32)).shape
@@ -138,7 +138,7 @@ def _output_size(name, output_size):
 
 
 class AdaptiveAvgPool2d(Layer):
-    """Means of windows that follow from the sizes, as torch.nn.AdaptiveAvgPool2d: x (N, C, H, W) -> (N, C, *output_size).
+    """Means of windows that follow from the sizes, as torch.nn.AdaptiveAvgPool2d: (N, C, *) -> (N, C, *output_size).
 
     output_size: an int or (height, width); None keeps the size of x.
 
@@ -157,7 +157,7 @@ class AdaptiveAvgPool2d(Layer):
 
 
 class AdaptiveMaxPool2d(Layer):
-    """Maxima of windows that follow from the sizes, as torch.nn.AdaptiveMaxPool2d: x (N, C, H, W) -> (N, C, *output_size).
+    """Maxima of windows that follow from the sizes, as torch.nn.AdaptiveMaxPool2d: (N, C, *) -> (N, C, *output_size).
 
     output_size: an int or (height, width); None keeps the size of x.
 

@@ -1,4 +1,4 @@
-"""What the pooling ops share: plans by geometry, and the calls of the binding. Private: nothing here is part of the API."""
+"""What the pooling ops share: plans by geometry, and the calls of the binding."""
 
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ def plane_plan(function, x_shape):
 
 
 def adaptive_plan(function, x_shape, output_size):
-    """The plan of windows that follow from the sizes; output_size is an int, or (height, width) with None for the same."""
+    """The plan of windows that follow from the sizes; output_size: an int, or (height, width), None for the same."""
     pair_given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
     if len(pair_given) != 2:
         rule = "must be an integer or (height, width), where None keeps the size"

@@ -1,8 +1,8 @@
 """Pooling to a given size, forward and backward, with PyTorch's windows.
 
-Window i of `out` over an axis of `in` elements holds the positions floor(i * in / out) to ceil((i + 1) * in / out) - 1: they
-cover the axis, and neighbours share at most one element where out <= in. output_size is an int or (height, width), of sizes
->= 1; None keeps the size of x. Every op takes out=, which may overlap the inputs.
+Window i of `out` over an axis of `in` elements holds the positions floor(i * in / out) to ceil((i + 1) * in / out) - 1:
+they cover the axis, and neighbours share at most one element where out <= in. output_size is an int or (height, width),
+of sizes >= 1; None keeps the size of x. Every op takes out=, which may overlap the inputs.
 """
 
 from fastconv.ops import _pooling

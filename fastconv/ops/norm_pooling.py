@@ -33,10 +33,11 @@ def _norms(function, plan, x, exponent):
 
 
 def lp_pool2d(x, norm_type, kernel_size, *, stride=None, ceil_mode=False, out=None):
-    """The p-norm of each window, p = norm_type: x (N, C, H, W) -> y (N, C, P, Q), as torch.nn.functional.lp_pool2d.
+    """The p-norm of each window, p = norm_type: x (N, C, H, W) -> (N, C, P, Q), as torch.nn.functional.lp_pool2d.
 
-    y = (sum of x**p)**(1/p), without absolute values, as in PyTorch: with odd p a negative sum gives NaN. A window that
-    ceil_mode lets hang over the end is scaled to a whole one. p > 0; p = inf is the maximum. Geometry as `max_pool2d`'s.
+    y = (sum of x**p)**(1/p), without absolute values, as in PyTorch: with odd p a negative sum gives NaN. A window
+    that ceil_mode lets hang over the end is scaled to a whole one. p > 0; p = inf is the maximum. Geometry: that of
+    `max_pool2d`.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.lp_pool2d(np.array([[[[3, 4]]]], np.float32), 2, (1, 2)).tolist()
@@ -52,7 +53,7 @@ def lp_pool2d(x, norm_type, kernel_size, *, stride=None, ceil_mode=False, out=No
 
 
 def lp_pool2d_backward(dy, x, norm_type, kernel_size, *, stride=None, ceil_mode=False, out=None):
-    """dx (N, C, H, W) of `lp_pool2d`: x**(p - 1) times the sum of dy * y**(1 - p) over the windows that hold a position.
+    """dx (N, C, H, W) of `lp_pool2d`: x**(p - 1) times the sum of dy * y**(1 - p) over the windows of a position.
 
     Where y is 0, that window's gradient is 0 (PyTorch gives NaN). p = inf: as `max_pool2d`.
 

@@ -1,7 +1,8 @@
 """Pooling of sequences, forward and backward: x (N, C, L) as images of one row.
 
-kernel_size, stride, dilation: an int or (length,); stride defaults to kernel_size. padding: an int or (before, after). For
-rules and errors see `fastconv.ops.pooling`. Results lie in (N, L, C) memory. Every op takes out=, which may overlap x.
+kernel_size, stride, dilation: an int or (length,); stride defaults to kernel_size. padding: an int or (before, after).
+For rules and errors see `fastconv.ops.pooling`. Results lie in (N, L, C) memory. Every op takes out=, which may overlap
+the inputs.
 """
 
 from fastconv.ops import _pooling
@@ -121,7 +122,7 @@ def avg_pool1d_backward(
 
 
 def adaptive_avg_pool1d(x, output_size, *, out=None):
-    """The mean of each of output_size windows: x (N, C, L) -> y (N, C, output_size); windows as `adaptive_avg_pool2d`'s.
+    """The mean of each of output_size windows: x (N, C, L) -> (N, C, output_size); windows of `adaptive_avg_pool2d`.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.adaptive_avg_pool1d(np.array([[[1, 2, 4]]], np.float32), 2).tolist()

@@ -23,8 +23,8 @@ def max_unpool2d(x, indices, output_size, *, out=None):
     """y (N, C, H, W) that is x at its indices and 0 elsewhere, as torch.nn.functional.max_unpool2d.
 
     x (N, C, P, Q); indices int32 (N, C, P, Q), positions h * W + w in the output, as `max_pool2d` returns them for x of
-    output_size (H, W). Of equal indices of a channel the last one, by row and column of x, counts: always the same result,
-    where PyTorch's may be any of them. ValueError for an index outside of the plane.
+    output_size (H, W). Of equal indices of a channel the last one, by row and column of x, counts: always the same
+    result, where PyTorch's may be any of them. ValueError for an index outside of the plane.
 
     >>> import numpy as np; from fastconv import ops
     >>> y, indices = ops.max_pool2d(np.array([[[[1, 5], [2, 3]]]], np.float32), 2, return_indices=True)
