@@ -98,7 +98,7 @@ void fc_pool_row(const fc_pool_task *t, int64_t n, int64_t p, int64_t c, int64_t
 bool fc_pool_streams(const float *y, int64_t size, int64_t piece);
 
 /* pool2d_walk.c: windows of 3 x 3 and 5 x 5 one apart, of 3 x 3 two apart. */
-bool fc_pool_walk_supports(const fc_pool2d *d, bool average);
+bool fc_pool_walk_supports(const fc_pool2d *d, bool average, const fc_context *ctx);
 int64_t fc_pool_walk_workspace_bytes(const fc_pool2d *d);
 void fc_pool_walk_run(fc_pool_task *t, void *workspace);
 
