@@ -120,7 +120,9 @@ class Pool2d:
     @staticmethod
     def result(size, pass_, operands):
         rows, columns = (
-            reference.pool_windows(side, size.kernel, size.stride, size.padding, size.padding)
+            reference.adaptive_windows(side, size.output)
+            if size.output
+            else reference.pool_windows(side, size.kernel, size.stride, size.padding, size.padding)
             for side in (size.h, size.w)
         )
         if pass_ == "avg":

@@ -47,4 +47,11 @@ static inline void *fc_take(fc_arena *arena, int64_t bytes) {
     return piece;
 }
 
+/* Orders the streaming stores of this thread (v_stream) before whatever follows: at the end of a task. */
+static inline void fc_stream_end(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 #endif

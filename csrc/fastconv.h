@@ -243,18 +243,33 @@ typedef struct fc_pool2d {
     int64_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
     int64_t pad_top, pad_bottom, pad_left, pad_right;
     bool ceil_mode, count_include_pad; /* the second for the average alone */
-    int64_t out_height, out_width;     /* filled by fc_pool2d_plan */
+    int64_t divisor;                   /* of the average, if not 0: instead of the window's size */
+    bool adaptive;                     /* windows follow from the sizes alone: out_height and out_width are given */
+    int64_t out_height, out_width;     /* filled by fc_pool2d_plan, unless adaptive */
 } fc_pool2d;
 
 fc_status fc_pool2d_plan(fc_pool2d *pool, fc_error *error);
+/* Scratch of the forward passes without indices, and of fc_avg_pool2d_backward. */
+int64_t fc_pool2d_workspace_bytes(const fc_pool2d *pool, const fc_context *ctx);
 /* indices (may be NULL): position h * in_width + w of the first maximum, or of the last NaN, in the input plane. */
-void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, const fc_context *ctx);
+void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, void *workspace,
+                           const fc_context *ctx);
 void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
                             const fc_context *ctx);
 /* True if every index lies in its own window: what the backward pass relies on. */
 bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx);
-void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx);
-void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx);
+void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void *workspace, const fc_context *ctx);
+void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace, const fc_context *ctx);
+
+/* y[n][indices[n][i][c]][c] = x[n][i][c] for images of `plane` pixels, zero elsewhere; of equal indices the last i
+ * counts. indices [batch][pixels][channels] must be ok: within the plane. */
+bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane,
+                                const int32_t *indices);
+void fc_max_unpool2d_forward(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const float *x,
+                             const int32_t *indices, float *y, const fc_context *ctx);
+/* dx[n][i][c] = dy[n][indices[n][i][c]][c]. */
+void fc_max_unpool2d_backward(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const float *dy,
+                              const int32_t *indices, float *dx, const fc_context *ctx);
 
 /* ------------------------------------------------------------------------------------------------- interpolation */
 

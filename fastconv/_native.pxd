@@ -143,15 +143,25 @@ cdef extern from "fastconv.h" nogil:
         int64_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width
         int64_t pad_top, pad_bottom, pad_left, pad_right
         c_bool ceil_mode, count_include_pad
+        int64_t divisor
+        c_bool adaptive
         int64_t out_height, out_width
     fc_status fc_pool2d_plan(fc_pool2d *pool, fc_error *error)
-    void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices,
+    int64_t fc_pool2d_workspace_bytes(const fc_pool2d *pool, const fc_context *ctx)
+    void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, void *workspace,
                                const fc_context *ctx)
     void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
                                 const fc_context *ctx)
     c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx)
-    void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, const fc_context *ctx)
-    void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, const fc_context *ctx)
+    void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void *workspace, const fc_context *ctx)
+    void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace,
+                                const fc_context *ctx)
+    c_bool fc_max_unpool2d_indices_ok(int64_t batch, int64_t pixels, int64_t channels, int64_t plane,
+                                      const int32_t *indices)
+    void fc_max_unpool2d_forward(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const float *x,
+                                 const int32_t *indices, float *y, const fc_context *ctx)
+    void fc_max_unpool2d_backward(int64_t batch, int64_t pixels, int64_t channels, int64_t plane, const float *dy,
+                                  const int32_t *indices, float *dx, const fc_context *ctx)
 
     # interpolation
     ctypedef enum fc_interpolate_mode:

@@ -198,6 +198,7 @@ def conv_transpose2d_backward_bias(dy: Array, dbias: Array, ctx: Context) -> Non
 
 class Pool2dPlan:
     y_shape: Shape
+    kernel_size: tuple[int, int]
     def __init__(
         self,
         function: str,
@@ -208,6 +209,8 @@ class Pool2dPlan:
         dilation: tuple[int, int],
         ceil_mode: bool,
         count_include_pad: bool,
+        divisor: int = 0,
+        output_size: tuple[int, int] | None = None,
     ) -> None: ...
     def max_forward(self, x: Array, y: Array, indices: Indices | None, ctx: Context) -> None: ...
     def indices_ok(self, indices: Indices, ctx: Context) -> bool: ...
@@ -250,6 +253,8 @@ class UnfoldPlan:
 def dropout_forward(
     x: Array, y: Array, keep: NDArray[bool_], key: tuple[int, int], least: int, scale: float, ctx: Context
 ) -> None: ...
+def max_unpool2d_forward(x: Array, indices: Indices, y: Array, ctx: Context) -> None: ...
+def max_unpool2d_backward(dy: Array, indices: Indices, dx: Array, ctx: Context) -> None: ...
 def dropout_backward(dy: Array, keep: NDArray[bool_], dx: Array, scale: float, ctx: Context) -> None: ...
 def norm_training(
     x: Array,

@@ -605,6 +605,12 @@ def pool_windows(size, kernel, stride, pad_begin, pad_end, dilation=1, ceil_mode
     return windows or None
 
 
+def adaptive_windows(size, out):
+    """As pool_windows, of an adaptive pooling."""
+    spans = [range(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+    return [(list(span), len(span)) for span in spans]
+
+
 def max_pool2d(x, rows, columns):
     """(y, indices) for the windows of both dimensions; x (N, C, H, W). The first maximum, or the last NaN."""
     width = x.shape[3]
@@ -646,6 +652,29 @@ def avg_pool2d_backward(dy, x_shape, rows, columns):
             share = dy[:, :, p, q].astype(np.float64) / (height * width)
             dx[:, :, np.array(taps_h)[:, None], np.array(taps_w)] += share[:, :, None, None]
     return dx
+
+
+def lp_pool2d(x, norm_type, rows, columns, taps):
+    """taps: of a whole window, to which those that hang over the end are scaled."""
+    return (avg_pool2d(x.astype(np.float64) ** norm_type, rows, columns) * taps) ** (1 / norm_type)
+
+
+def lp_pool2d_backward(dy, x, norm_type, rows, columns, taps):
+    wide, y = x.astype(np.float64), lp_pool2d(x, norm_type, rows, columns, taps)
+    return avg_pool2d_backward(dy * y ** (1 - norm_type) * taps, x.shape, rows, columns) * wide ** (norm_type - 1)
+
+
+def max_unpool2d(x, indices, output_size):
+    y = np.zeros((*x.shape[:2], math.prod(output_size)))
+    for n, c in np.ndindex(*x.shape[:2]):
+        for value, at in zip(x[n, c].ravel(), indices[n, c].ravel(), strict=True):
+            y[n, c, at] = value
+    return y.reshape(*x.shape[:2], *output_size)
+
+
+def max_unpool2d_backward(dy, indices):
+    planes = dy.reshape(*dy.shape[:2], -1).astype(np.float64)
+    return np.take_along_axis(planes, indices.reshape(*indices.shape[:2], -1), 2).reshape(indices.shape)
 
 
 # -------------------------------------------------------------------------------------------------- normalisation

@@ -411,16 +411,17 @@ REAL_GEMMS = (
 
 
 class Pool(NamedTuple):
-    """A pooling of x (n, c, h, w) with square windows."""
+    """A pooling of x (n, c, h, w) with square windows; output: an adaptive one to that size, 1 being global."""
 
     name: str
     n: int
     c: int
     h: int
     w: int
-    kernel: int
-    stride: int
+    kernel: int = 1
+    stride: int = 1
     padding: int = 0
+    output: int = 0
 
     @property
     def x_shape(self):
@@ -428,6 +429,8 @@ class Pool(NamedTuple):
 
     @property
     def y_shape(self):
+        if self.output:
+            return (self.n, self.c, self.output, self.output)
         sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (self.h, self.w)]
         return (self.n, self.c, *sides)
 
@@ -437,6 +440,18 @@ REAL_POOLS = (
     Pool("vgg16_pool1", 1, 64, 224, 224, 2, 2),
     Pool("vgg16_pool4_batch_8", 8, 512, 28, 28, 2, 2),
     Pool("inception_pool_3x3", 1, 192, 35, 35, 3, 1, 1),
+    Pool("resnet50_pool_batch_8", 8, 64, 112, 112, 3, 2, 1),
+    Pool("inception_pool_3x3_batch_8", 8, 192, 35, 35, 3, 1, 1),
+    Pool("pool_3x3_s1_256", 32, 256, 28, 28, 3, 1, 1),
+    Pool("sppf_5x5", 1, 512, 13, 13, 5, 1, 2),
+    Pool("sppf_5x5_batch_16", 16, 512, 20, 20, 5, 1, 2),
+    Pool("spp_9x9", 1, 512, 13, 13, 9, 1, 4),
+    Pool("spp_13x13", 1, 512, 13, 13, 13, 1, 6),
+    Pool("few_channels_3x3_s2", 8, 3, 224, 224, 3, 2, 1),
+    Pool("few_channels_3x3_s1", 8, 16, 112, 112, 3, 1, 1),
+    Pool("global_7x7", 32, 2048, 7, 7, output=1),
+    Pool("global_14x14", 1, 512, 14, 14, output=1),
+    Pool("adaptive_7", 8, 512, 16, 18, output=7),
 )
 
 

@@ -10,6 +10,12 @@ from fastconv import ops
 def operands():
     arrays = {"x": array(2, 4, 5, 6), "dglobal": array(2, 4, 1, 1)}
     _, indices = ops.max_pool2d(arrays["x"], (3, 2), stride=2, return_indices=True)
+    arrays["sequence"] = array(2, 4, 9)
+    arrays["dsequence"], arrays["dadaptive"] = array(2, 4, 3), array(2, 4, 2, 3)
+    _, three = ops.max_pool1d(arrays["sequence"], 3, return_indices=True)
+    _, adaptive = ops.adaptive_max_pool2d(arrays["x"], (2, 3), return_indices=True)
+    arrays |= {"three": np.ascontiguousarray(three), "adaptive": np.ascontiguousarray(adaptive)}
+    arrays["one"] = np.zeros((2, 4, 1, 1), np.int32)
     return arrays | {"dpool": array(*indices.shape), "indices": np.ascontiguousarray(indices)}
 
 
@@ -20,6 +26,22 @@ VALID = {
     "avg_pool2d_backward": "ops.avg_pool2d_backward({dpool}, (2, 4, 5, 6), (3, 2), stride=2)",
     "global_avg_pool2d": "ops.global_avg_pool2d({x})",
     "global_avg_pool2d_backward": "ops.global_avg_pool2d_backward({dglobal}, (2, 4, 5, 6))",
+    "global_max_pool2d": "ops.global_max_pool2d({x})",
+    "global_max_pool2d_backward": "ops.global_max_pool2d_backward({dglobal}, one, (2, 4, 5, 6))",
+    "adaptive_avg_pool2d": "ops.adaptive_avg_pool2d({x}, (2, 3))",
+    "adaptive_avg_pool2d_backward": "ops.adaptive_avg_pool2d_backward({dadaptive}, (2, 4, 5, 6))",
+    "adaptive_max_pool2d": "ops.adaptive_max_pool2d({x}, (2, 3))",
+    "adaptive_max_pool2d_backward": "ops.adaptive_max_pool2d_backward({dadaptive}, adaptive, (2, 4, 5, 6))",
+    "lp_pool2d": "ops.lp_pool2d({x}, 2, (3, 2), stride=2)",
+    "lp_pool2d_backward": "ops.lp_pool2d_backward({dpool}, {x}, 2, (3, 2), stride=2)",
+    "max_unpool2d": "ops.max_unpool2d({dpool}, indices, (5, 6))",
+    "max_unpool2d_backward": "ops.max_unpool2d_backward({x}, indices)",
+    "max_pool1d": "ops.max_pool1d({sequence}, 3)",
+    "max_pool1d_backward": "ops.max_pool1d_backward({dsequence}, three, (2, 4, 9), 3)",
+    "avg_pool1d": "ops.avg_pool1d({sequence}, 3)",
+    "avg_pool1d_backward": "ops.avg_pool1d_backward({dsequence}, (2, 4, 9), 3)",
+    "adaptive_avg_pool1d": "ops.adaptive_avg_pool1d({sequence}, 3)",
+    "adaptive_avg_pool1d_backward": "ops.adaptive_avg_pool1d_backward({dsequence}, (2, 4, 9))",
 }
 
 MAX = "ops.max_pool2d(x, {})"
@@ -82,6 +104,55 @@ def refused():
     yield "global_avg_pool2d", "ops.global_avg_pool2d(x[:, :, :0])", ValueError, []
     yield "max_pool2d", f"ops.max_pool2d({BIG}, 2)", REFUSED, []
     yield "global_avg_pool2d_backward", "ops.global_avg_pool2d_backward(dglobal, (2, 4, 2**29, 2**29))", REFUSED, []
+
+    yield from refused_others()
+
+
+def refused_others():
+    for function in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+        for value in ("0", "-1", "(2, 0)", "2**31", "2**62", "2**63", "(3,)", "(1, 2, 3)", "()", "(2**30, 2**30)"):
+            yield function, f"ops.{function}(x, {value})", REFUSED, []
+        for value in ("1.5", "'2'", "(2, 2.0)"):
+            yield function, f"ops.{function}(x, {value})", TypeError, ["output_size"]
+        yield function, f"ops.{function}(x[:, :, :0], 1)", ValueError, []
+    for shape in ("(2, 4, 0, 6)", "(2, 5, 5, 6)", "(1, 4, 5, 6)", "(2, 4, 5)", "(2, 4, 5, -6)", "(2, 4, 5, 2**63)"):
+        call = f"ops.adaptive_avg_pool2d_backward(dadaptive, {shape})"
+        yield "adaptive_avg_pool2d_backward", call, ValueError, []
+        call = f"ops.adaptive_max_pool2d_backward(dadaptive, adaptive, {shape})"
+        yield "adaptive_max_pool2d_backward", call, ValueError, []
+    for indices in ("(adaptive + 30).astype(np.int32)", "(~adaptive).astype(np.int32)", "adaptive[:1]"):
+        call = f"ops.adaptive_max_pool2d_backward(dadaptive, {indices}, (2, 4, 5, 6))"
+        yield "adaptive_max_pool2d_backward", call, ValueError, ["indices"]
+        call = f"ops.max_unpool2d(dadaptive, {indices}, (5, 6))"
+        yield "max_unpool2d", call, ValueError, ["indices"]
+    for indices in ("(adaptive + 30).astype(np.int32)", "(~adaptive).astype(np.int32)", "adaptive[:1]", "adaptive[0]"):
+        yield "max_unpool2d_backward", f"ops.max_unpool2d_backward(x, {indices})", ValueError, ["indices"]
+    yield "max_unpool2d_backward", "ops.max_unpool2d_backward(x, None)", TypeError, ["indices"]
+    for value in ("0", "-1", "(5, 0)", "(2**16, 2**16)", "2**63", "(5,)"):
+        yield "max_unpool2d", f"ops.max_unpool2d(dpool, indices, {value})", ValueError, []
+    yield "max_unpool2d", "ops.max_unpool2d(dpool, indices, (1.5, 2))", TypeError, ["output_size"]
+    for value in ("0", "-1", "float('nan')", "-float('inf')"):
+        yield "lp_pool2d", f"ops.lp_pool2d(x, {value}, 2)", ValueError, ["norm_type"]
+        yield "lp_pool2d_backward", f"ops.lp_pool2d_backward(dpool, x, {value}, (3, 2), stride=2)", ValueError, []
+    yield "lp_pool2d", "ops.lp_pool2d(x, '2', 2)", TypeError, ["norm_type"]
+    for value in ("0", "-1", "2**63"):
+        yield "avg_pool2d", f"ops.avg_pool2d(x, 2, divisor_override={value})", ValueError, ["divisor_override"]
+    yield "avg_pool2d", "ops.avg_pool2d(x, 2, divisor_override=1.5)", TypeError, ["divisor_override"]
+    for function in ("max_pool1d", "avg_pool1d"):
+        for value in ("0", "-1", "(1, 2)", "10", "2**63"):
+            yield function, f"ops.{function}(sequence, {value})", ValueError, []
+        yield function, f"ops.{function}(sequence, 1.5)", TypeError, ["kernel_size"]
+        yield function, f"ops.{function}(sequence, 2, stride=0)", ValueError, ["stride"]
+        yield function, f"ops.{function}(sequence, 2, padding=2)", ValueError, ["padding"]
+        yield function, f"ops.{function}(x, 2)", ValueError, ["x"]
+    for shape in ("(2, 4)", "(2, 4, 5)", "(2, 4, -9)", "(2, 4, 2**63)"):
+        yield "max_pool1d_backward", f"ops.max_pool1d_backward(dsequence, three, {shape}, 3)", ValueError, []
+        yield "avg_pool1d_backward", f"ops.avg_pool1d_backward(dsequence, {shape}, 3)", ValueError, []
+    for shape in ("(2, 4)", "(2, 5, 9)", "(2, 4, 0)"):
+        call = f"ops.adaptive_avg_pool1d_backward(dsequence, {shape})"
+        yield "adaptive_avg_pool1d_backward", call, ValueError, []
+    yield "adaptive_avg_pool1d", "ops.adaptive_avg_pool1d(sequence, 0)", ValueError, ["output_size"]
+    yield "adaptive_avg_pool1d", "ops.adaptive_avg_pool1d(sequence, None)", TypeError, ["output_size"]
 
 
 def extreme():

@@ -177,6 +177,16 @@ SHARED = {
     "rms_norm_training": "rms_norm",
     "global_avg_pool2d": "avg_pool2d",
     "global_avg_pool2d_backward": "avg_pool2d_backward",
+    **{f"{kind}{name}": name for name in ("avg_pool2d", "max_pool2d") for kind in ("global_", "adaptive_")},
+    **{
+        f"{kind}{name}_backward": f"{name}_backward"
+        for name in ("avg_pool2d", "max_pool2d")
+        for kind in ("global_", "adaptive_")
+    },
+    **{f"{name}1d": f"{name}2d" for name in ("avg_pool", "max_pool")},
+    **{f"{name}1d_backward": f"{name}2d_backward" for name in ("avg_pool", "max_pool")},
+    "adaptive_avg_pool1d": "adaptive_windows",
+    "adaptive_avg_pool1d_backward": "adaptive_windows",
     **dict.fromkeys(reference.ACTIVATIONS, "activation"),
     **{f"{name}_backward": "activation_derivative" for name in reference.ACTIVATIONS},
     **{name + end: "recurrent" for name in ("lstm", "gru", "rnn") for end in ("", "_forward")},

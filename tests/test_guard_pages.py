@@ -79,6 +79,9 @@ def pool2d_calls(rng):
         ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1), True),
         ((3, 2), (1, 3), (0, 2, 1, 0), (2, 1), False),
         ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1), False),
+        ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1), False),
+        ((5, 5), (1, 1), (2, 2, 2, 2), (1, 1), False),
+        ((4, 7), (1, 1), (1, 2, 3, 3), (1, 1), False),
     ]
     for channels in SIZES:
         for kernel, stride, pads, dilation, ceil in pools:

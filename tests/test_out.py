@@ -81,6 +81,7 @@ def other_images():
     yield Row("global_avg_pool2d_backward", {"dy": (2, 3, 1, 1)}, {"x_shape": IMAGE})
     indices = np.array([[0, 2, 4], [12, 14, 16]], np.int32) + np.zeros(pooled, np.int32)
     yield Row("max_pool2d_backward", {"dy": pooled}, {"indices": indices, "x_shape": IMAGE, "kernel_size": 2})
+    yield from other_pools(pooled, indices)
     yield Row("batch_norm", {"x": IMAGE, "mean": (3,), "weight": (3,), "bias": (3,)}, {"var": np.ones(3, np.float32)})
     yield Row("group_norm", {"x": MAP, "weight": (4,), "bias": (4,)}, {"num_groups": 2})
     yield Row("layer_norm", {"x": SEQUENCE, "weight": (9,), "bias": (9,)}, {"normalized_shape": (9,)})
@@ -104,6 +105,27 @@ def other_images():
     yield Row("dropout_backward", {"dy": IMAGE}, {"mask": np.arange(180).reshape(IMAGE) % 3 > 0, "p": 0.25})
     yield Row("pad", {"x": IMAGE}, {"padding": 1})
     yield Row("pad_backward", {"dy": (2, 3, 7, 8)}, {"x_shape": IMAGE, "padding": 1})
+
+
+def other_pools(pooled, indices):
+    average = {"kernel_size": 3, "stride": 2, "padding": 1}
+    maximum = {"kernel_size": 3, "stride": 3}
+    for rank, x, small in ((1, SEQUENCE, (2, 3, 5)), (2, IMAGE, pooled)):
+        yield Row(f"adaptive_avg_pool{rank}d", {"x": x}, {"output_size": small[2:]})
+        yield Row(f"adaptive_avg_pool{rank}d_backward", {"dy": small}, {"x_shape": x})
+    yield Row("avg_pool1d", {"x": SEQUENCE}, average)
+    yield Row("avg_pool1d_backward", {"dy": (2, 3, 5)}, average | {"x_shape": SEQUENCE})
+    yield Row("max_pool1d", {"x": SEQUENCE}, maximum)
+    chosen = np.array([1, 5, 6], np.int32) + np.zeros((2, 3, 3), np.int32)
+    yield Row("max_pool1d_backward", {"dy": (2, 3, 3)}, maximum | {"indices": chosen, "x_shape": SEQUENCE})
+    yield Row("adaptive_max_pool2d", {"x": IMAGE}, {"output_size": pooled[2:]})
+    yield Row("adaptive_max_pool2d_backward", {"dy": pooled}, {"indices": indices, "x_shape": IMAGE})
+    first = {"indices": np.zeros((2, 3, 1, 1), np.int32), "x_shape": IMAGE}
+    yield Row("global_max_pool2d_backward", {"dy": (2, 3, 1, 1)}, first)
+    yield Row("lp_pool2d", {"x": IMAGE}, {"norm_type": 2, "kernel_size": 2})
+    yield Row("lp_pool2d_backward", {"dy": pooled, "x": IMAGE}, {"norm_type": 2, "kernel_size": 2})
+    yield Row("max_unpool2d", {"x": pooled}, {"indices": indices, "output_size": IMAGE[2:]})
+    yield Row("max_unpool2d_backward", {"dy": IMAGE}, {"indices": indices})
 
 
 def has_out(name):

@@ -120,7 +120,18 @@ SHAPES = [
     ((2, 10, 9), 3, {"stride": 2, "dilation": 2, "padding": 2, "count_include_pad": False}),
     ((2, 7, 9), (7, 9), {}),
     ((1, 6, 40), (1, 35), {"stride": 4}),
+    # Rows first and columns then: whole blocks of four rows, and some left over.
+    ((2, 9, 70), 3, {"stride": 1, "padding": 1}),
+    ((1, 8, 67), 3, {"stride": 2}),
+    ((1, 10, 12), 5, {"stride": 1, "padding": 2}),
+    ((1, 7, 9), 5, {"stride": 1, "padding": 2, "count_include_pad": False}),
+    ((1, 6, 9), (4, 3), {"stride": 1, "padding": ((2, 0), (0, 1)), "count_include_pad": False}),
+    ((1, 13, 11), 9, {"stride": 1, "padding": 4}),
+    ((1, 13, 13), 13, {"stride": 1, "padding": 6}),
+    ((1, 6, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
 ]
+# Where channels are taken a block at a time, or not a few columns as channels.
+MANY_CHANNELS = [100, 300, 520]
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -131,6 +142,14 @@ def test_channels(isa, rng, channels):
         check_avg(rng, x, kernel, geometry)
 
 
+@pytest.mark.parametrize("channels", MANY_CHANNELS)
+def test_many_channels(isa, rng, channels):
+    for shape, kernel, padding in [((1, 9, 14), 3, 1), ((1, 6, 7), 5, 2), ((1, 8, 9), (4, 7), (2, 3))]:
+        x = integers(rng, (shape[0], channels, *shape[1:]))
+        check_max(rng, x, kernel, {"stride": 1, "padding": padding})
+        check_avg(rng, x, kernel, {"stride": 1, "padding": padding})
+
+
 @pytest.mark.parametrize("channels", [1, 3, 65, 200])
 def test_threads_give_the_same_bits(isa, rng, channels):
     """Also where there are fewer rows than threads, and channels are shared out."""
@@ -138,6 +157,8 @@ def test_threads_give_the_same_bits(isa, rng, channels):
         ((3, channels, 41, 43), 3, 2, 1),
         ((1, channels, 40, 41), (40, 41), None, 0),
         ((5, channels, 31, 37), 3, 1, 1),
+        ((2, channels, 30, 33), 5, 1, 2),
+        ((2, channels, 22, 29), 7, 1, 3),
     ]:
         x = rng.standard_normal(shape).astype(np.float32)
         geometry = {"stride": stride, "padding": padding}
@@ -215,6 +236,35 @@ def test_max_of_special_values(isa, rng, kernel, channels):
     assert np.array_equal(indices, expected_indices)
 
 
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, 1), (3, 2, 1), (5, 1, 2), (7, 1, 3), (2, 2, 0)])
+@pytest.mark.parametrize("channels", [5, 64, 530])
+def test_one_nan_in_any_place_reaches_its_windows(isa, rng, kernel, stride, padding, channels):
+    """Rows and blocks without one go another way than those with one."""
+    geometry = {"stride": stride, "padding": padding}
+    for h, w in [(0, 0), (9, 21), (4, 11), (0, 21), (9, 0), *rng.integers(0, (10, 22), (5, 2)).tolist()]:
+        x = integers(rng, (1, channels, 10, 22))
+        x[0, int(rng.integers(channels)), h, w] = np.nan
+        expected, indices = reference.max_pool2d(x, *windows(x.shape, kernel, geometry))
+        assert np.isnan(expected).any()
+        assert np.array_equal(ops.max_pool2d(x, kernel, **geometry), expected, equal_nan=True)
+        y, at = ops.max_pool2d(x, kernel, return_indices=True, **geometry)
+        assert np.array_equal(y, expected, equal_nan=True)
+        assert np.array_equal(at, indices)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, 1), (3, 2, 1), (5, 1, 2), (7, 1, 3)])
+def test_infinities_reach_their_windows(isa, kernel, stride, padding):
+    """Also as means, whose divisions are products with a reciprocal."""
+    x = np.ones((1, 18, 12, 13), np.float32)
+    x[0, 2, 5, 6], x[0, 3, 5, 6], x[0, 4, 5, 5:7] = np.inf, -np.inf, (np.inf, -np.inf)
+    rows, columns = windows(x.shape, kernel, {"stride": stride, "padding": padding})
+    with np.errstate(invalid="ignore"):
+        expected = reference.avg_pool2d(x, rows, columns).astype(np.float32)
+    y = ops.avg_pool2d(x, kernel, stride=stride, padding=padding)
+    assert np.isinf(expected).any() and np.isnan(expected).any()
+    assert np.array_equal(y, expected, equal_nan=True)
+
+
 def test_window_of_minus_infinity_beside_padding(isa):
     x = np.full((1, 17, 4, 4), -np.inf, np.float32)
     y, indices = ops.max_pool2d(x, 3, stride=2, padding=1, return_indices=True)
@@ -284,6 +334,264 @@ def test_global_average(isa, rng, shape):
     assert dx.shape == shape
     expected = np.broadcast_to(dy.astype(np.float64) / (shape[2] * shape[3]), shape)
     assert np.all(np.abs(dx - expected) <= 2.0**-23 * np.abs(expected))
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, 1), (3, 2, 1), (5, 1, 2), (9, 1, 4), (13, 1, 6)])
+def test_means_are_accurate(isa, rng, kernel, stride, padding):
+    """Sums of rows and then of columns: two short sums, whose error is below that of one long one."""
+    x = (rng.standard_normal((2, 37, 20, 23)) + 0.5).astype(np.float32)
+    sides = windows(x.shape, kernel, {"stride": stride, "padding": padding})
+    y = ops.avg_pool2d(x, kernel, stride=stride, padding=padding)
+    error = np.abs(y - reference.avg_pool2d(x, *sides))
+    assert np.all(error <= (2 * kernel + 1) * 2.0**-24 * reference.avg_pool2d(np.abs(x), *sides))
+    tiny = np.full((1, 4, 20, 20), 3e-44, np.float32)  # denormals are kept
+    assert np.all(ops.avg_pool2d(tiny, kernel, stride=stride) == np.float32(3e-44))
+
+
+@pytest.mark.parametrize("stride, padding, ceil_mode", [(1, 1, False), (2, 1, True), (3, 0, False), (1, 0, False)])
+def test_divisor_override(isa, rng, stride, padding, ceil_mode):
+    x = integers(rng, (2, 19, 8, 9))
+    geometry = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    rows, columns = ([(taps, 1) for taps, _ in axis] for axis in windows(x.shape, 3, geometry))
+    y = ops.avg_pool2d(x, 3, divisor_override=8, **geometry)
+    assert np.array_equal(y, reference.avg_pool2d(x, rows, columns) / 8)
+    dy = integers(rng, y.shape)
+    dx = ops.avg_pool2d_backward(dy, x.shape, 3, divisor_override=8, **geometry)
+    assert np.array_equal(dx, reference.avg_pool2d_backward(dy, x.shape, rows, columns) / 8)
+
+
+# ------------------------------------------------------------------------------------------- adaptive, global, others
+
+ADAPTIVE = [
+    ((7, 9), (3, 4)),
+    ((8, 12), (4, 3)),
+    ((5, 6), (7, 11)),
+    ((13, 5), (13, 2)),
+    ((6, 10), (1, 1)),
+    ((4, 1), (3, 3)),
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 37])
+def test_adaptive(isa, rng, channels):
+    for size, out in ADAPTIVE:
+        x = integers(rng, (2, channels, *size))
+        rows, columns = (reference.adaptive_windows(a, b) for a, b in zip(size, out, strict=True))
+        expected, expected_indices = reference.max_pool2d(x, rows, columns)
+        y, indices = ops.adaptive_max_pool2d(x, out, return_indices=True)
+        assert np.array_equal(y, expected)
+        assert np.array_equal(indices, expected_indices)
+        assert np.array_equal(ops.adaptive_max_pool2d(x, out), expected)
+        mean = ops.adaptive_avg_pool2d(x, out)
+        assert np.array_equal(mean, reference.avg_pool2d(x, rows, columns).astype(np.float32))
+        dy = integers(rng, y.shape)
+        dx = ops.adaptive_max_pool2d_backward(dy, indices, x.shape)
+        assert np.array_equal(dx, reference.max_pool2d_backward(dy, indices, x.shape))
+        dx = ops.adaptive_avg_pool2d_backward(dy, x.shape)
+        share = reference.avg_pool2d_backward(np.abs(dy), x.shape, rows, columns)
+        error = np.abs(dx - reference.avg_pool2d_backward(dy, x.shape, rows, columns))
+        assert np.all(error <= 16 * 2.0**-24 * share)
+
+
+def test_adaptive_sizes(rng):
+    x = integers(rng, (2, 3, 6, 8))
+    assert np.array_equal(ops.adaptive_avg_pool2d(x, None), x)
+    assert np.array_equal(ops.adaptive_avg_pool2d(x, (3, None)), ops.avg_pool2d(x, (2, 1)))
+    assert np.array_equal(ops.adaptive_max_pool2d(x, 2), ops.max_pool2d(x, (3, 4)))
+    assert np.array_equal(ops.adaptive_avg_pool2d(x, [1, 1]), ops.global_avg_pool2d(x))
+    wrong = np.zeros((2, 3, 4, 3), np.int32)
+    with pytest.raises(ValueError, match="adaptive_max_pool2d_backward: indices: every index must be"):
+        ops.adaptive_max_pool2d_backward(np.ones(wrong.shape, np.float32), wrong, x.shape)
+
+
+def test_global_max(isa, rng):
+    x = integers(rng, (2, 35, 6, 7))
+    y, indices = ops.global_max_pool2d(x, return_indices=True)
+    assert np.array_equal(y, x.max(axis=(2, 3), keepdims=True))
+    assert np.array_equal(indices[..., 0, 0], x.reshape(2, 35, 42).argmax(axis=2))
+    assert np.array_equal(ops.global_max_pool2d(x), y)
+    dx = ops.global_max_pool2d_backward(y, indices, x.shape)
+    assert np.array_equal(dx, reference.max_pool2d_backward(y, indices, x.shape))
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3, 0.5, 2.5])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_lp_pool2d(isa, rng, norm_type, ceil_mode):
+    x = rng.uniform(0.1, 2, (2, 7, 9, 10)).astype(np.float32)
+    geometry = {"stride": 2, "ceil_mode": ceil_mode}
+    sides = windows(x.shape, (3, 2), geometry)
+    y = ops.lp_pool2d(x, norm_type, (3, 2), **geometry)
+    np.testing.assert_allclose(y, reference.lp_pool2d(x, norm_type, *sides, 6), rtol=1e-5)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    dx = ops.lp_pool2d_backward(dy, x, norm_type, (3, 2), **geometry)
+    expected = reference.lp_pool2d_backward(dy, x, norm_type, *sides, 6)
+    np.testing.assert_allclose(dx, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_lp_pool2d_of_special_values(rng):
+    x = integers(rng, (2, 7, 8, 8))
+    assert np.array_equal(ops.lp_pool2d(x, np.inf, 2), ops.max_pool2d(x, 2))
+    y, indices = ops.max_pool2d(x, 2, return_indices=True)
+    dx = ops.lp_pool2d_backward(y, x, np.inf, 2)
+    assert np.array_equal(dx, ops.max_pool2d_backward(y, indices, x.shape, 2))
+    assert np.isnan(ops.lp_pool2d(np.full((1, 1, 2, 2), -1, np.float32), 3, 2)).all()  # as PyTorch's
+    zeros = np.zeros((1, 3, 4, 4), np.float32)
+    assert not ops.lp_pool2d_backward(np.ones((1, 3, 2, 2), np.float32), zeros, 2, 2).any()
+
+
+def test_max_unpool2d(rng):
+    x = integers(rng, (2, 19, 6, 7))
+    y, indices = ops.max_pool2d(x, 3, stride=2, padding=1, return_indices=True)
+    chosen = integers(rng, y.shape)  # overlapping windows choose a position twice: the last counts
+    expected = reference.max_unpool2d(chosen, indices, (6, 7))
+    assert np.array_equal(ops.max_unpool2d(chosen, indices, (6, 7)), expected)
+    dy = integers(rng, x.shape)
+    dx = ops.max_unpool2d_backward(dy, indices)
+    assert np.array_equal(dx, reference.max_unpool2d_backward(dy, indices))
+    for order in IMAGE_ORDERS.values():
+        assert np.array_equal(ops.max_unpool2d(order(np.array(chosen)), order(np.array(indices)), (6, 7)), expected)
+        assert np.array_equal(ops.max_unpool2d_backward(order(dy), order(np.array(indices))), dx)
+    with runtime.options(num_threads=3):
+        big = integers(rng, (5, 64, 30, 31))
+        at = rng.integers(0, 30 * 31, big.shape).astype(np.int32)
+        many = ops.max_unpool2d(big, at, (30, 31))
+        with runtime.options(num_threads=1):
+            assert many.tobytes() == ops.max_unpool2d(big, at, (30, 31)).tobytes()
+    once = ops.max_pool2d(x, 2, return_indices=True)
+    testing.check_adjoint(
+        lambda v: ops.max_unpool2d(v, once[1], (6, 7)),
+        lambda dy: ops.max_unpool2d_backward(dy, once[1]),
+        integers(rng, once[0].shape),
+        rng,
+        tolerance=0,
+    )
+
+
+def test_pooling_of_sequences(isa, rng):
+    """Those of one row of pixels."""
+    x = integers(rng, (3, 19, 23))
+    row = x[:, :, None, :]
+    geometry = {"stride": 2, "padding": 1, "ceil_mode": True}
+    around = {**geometry, "stride": (1, 2), "padding": ((0, 0), (1, 1))}
+    y, indices = ops.max_pool1d(x, 4, dilation=2, return_indices=True, **geometry)
+    expected = ops.max_pool2d(row, (1, 4), dilation=(1, 2), return_indices=True, **around)
+    assert np.array_equal(y, expected[0][:, :, 0])
+    assert np.array_equal(indices, expected[1][:, :, 0])
+    assert np.array_equal(ops.max_pool1d(x, 4, dilation=2, **geometry), y)
+    dx = ops.max_pool1d_backward(y, indices, x.shape, 4, dilation=2, **geometry)
+    assert np.array_equal(dx[:, :, None], reference.max_pool2d_backward(y[:, :, None], indices[:, :, None], row.shape))
+    mean = ops.avg_pool1d(x, 4, count_include_pad=False, **geometry)
+    assert np.array_equal(mean[:, :, None], ops.avg_pool2d(row, (1, 4), count_include_pad=False, **around))
+    dx = ops.avg_pool1d_backward(mean, x.shape, 4, **geometry)
+    assert np.array_equal(dx[:, :, None], ops.avg_pool2d_backward(mean[:, :, None], row.shape, (1, 4), **around))
+    mean = ops.adaptive_avg_pool1d(x, 5)
+    rows, columns = reference.adaptive_windows(1, 1), reference.adaptive_windows(23, 5)
+    assert np.array_equal(mean[:, :, None], reference.avg_pool2d(row, rows, columns).astype(np.float32))
+    dx = ops.adaptive_avg_pool1d_backward(mean, x.shape)
+    assert np.array_equal(dx[:, :, None], ops.adaptive_avg_pool2d_backward(mean[:, :, None], row.shape))
+    assert np.array_equal(ops.max_pool1d(x, 3, padding=(1, 0)), ops.max_pool1d(x, (3,), padding=((1, 0),)))
+
+
+# ------------------------------------------------------------------------------------------------------------- out
+
+X = np.arange(2 * 3 * 6 * 6, dtype=np.float32).reshape(2, 3, 6, 6) % 11
+SAME = {"stride": 1, "padding": 1}
+INDICES = ops.max_pool2d(X, 3, return_indices=True, **SAME)[1]
+# Each returns an array of the shape of its first argument.
+WITH_OUT = {
+    "max_pool2d": lambda v, out=None: ops.max_pool2d(v, 3, out=out, **SAME),
+    "max_pool2d_backward": lambda v, out=None: ops.max_pool2d_backward(v, INDICES, X.shape, 3, out=out, **SAME),
+    "avg_pool2d": lambda v, out=None: ops.avg_pool2d(v, 3, out=out, **SAME),
+    "avg_pool2d_backward": lambda v, out=None: ops.avg_pool2d_backward(v, X.shape, 3, out=out, **SAME),
+    "global_avg_pool2d": lambda v, out=None: ops.global_avg_pool2d(v, out=out),
+    "global_avg_pool2d_backward": lambda v, out=None: ops.global_avg_pool2d_backward(v[..., :1, :1], X.shape, out=out),
+    "global_max_pool2d": lambda v, out=None: ops.global_max_pool2d(v, out=out),
+    "global_max_pool2d_backward": lambda v, out=None: ops.global_max_pool2d_backward(
+        v[..., :1, :1], INDICES[..., :1, :1], X.shape, out=out
+    ),
+    "adaptive_avg_pool2d": lambda v, out=None: ops.adaptive_avg_pool2d(v, (6, 6), out=out),
+    "adaptive_avg_pool2d_backward": lambda v, out=None: ops.adaptive_avg_pool2d_backward(v[..., :4], X.shape, out=out),
+    "adaptive_max_pool2d": lambda v, out=None: ops.adaptive_max_pool2d(v, (6, 6), out=out),
+    "adaptive_max_pool2d_backward": lambda v, out=None: ops.adaptive_max_pool2d_backward(
+        v, ops.adaptive_max_pool2d(X, 6, return_indices=True)[1], X.shape, out=out
+    ),
+    "lp_pool2d": lambda v, out=None: ops.lp_pool2d(v, 2, 1, out=out),
+    "lp_pool2d_backward": lambda v, out=None: ops.lp_pool2d_backward(v, X, 2, 1, out=out),
+    "max_unpool2d": lambda v, out=None: ops.max_unpool2d(v, INDICES, (6, 6), out=out),
+    "max_unpool2d_backward": lambda v, out=None: ops.max_unpool2d_backward(v, INDICES, out=out),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WITH_OUT))
+def test_out(rng, name):
+    """In any memory order, and also where it is the input itself, or lies across it."""
+    call = WITH_OUT[name]
+    expected = call(X.copy())
+    for order in IMAGE_ORDERS.values():
+        out = order(np.full(expected.shape, np.nan, np.float32))
+        if not out.flags.writeable:
+            continue
+        assert call(X.copy(), out) is out
+        assert np.array_equal(out, expected)
+    if expected.shape == X.shape:
+        for x in (X.copy(), np.array(X.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2)):
+            assert call(x, x) is x
+            assert np.array_equal(x, expected)
+        room = np.zeros((2, 6, 6, 4), np.float32)
+        x, out = (room[..., i : i + 3].transpose(0, 3, 1, 2) for i in (0, 1))
+        x[...] = X
+        call(x, out)
+        assert np.array_equal(out, expected)
+        memory = np.zeros(X.size + 6 * 3, np.float32)  # one image row further on
+        first, second = (memory[at : at + X.size].reshape(2, 6, 6, 3).transpose(0, 3, 1, 2) for at in (0, 18))
+        first[...] = X
+        call(first, second)
+        assert np.array_equal(second, expected)
+    with pytest.raises(ValueError, match=f"{name}: out has shape"):
+        call(X, np.zeros((1, 2, 3, 4), np.float32))
+    with pytest.raises(TypeError, match=f"{name}: out has dtype float64"):
+        call(X, np.zeros(expected.shape))
+    frozen = np.zeros(expected.shape, np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match=f"{name}: out is read-only"):
+        call(X, frozen)
+
+
+def test_out_of_sequences(rng):
+    x = integers(rng, (2, 5, 9))
+    y, indices = ops.max_pool1d(x, 3, stride=1, padding=1, return_indices=True)
+    for call in (
+        lambda v, out=None: ops.max_pool1d(v, 3, stride=1, padding=1, out=out),
+        lambda v, out=None: ops.max_pool1d_backward(v, indices, x.shape, 3, stride=1, padding=1, out=out),
+        lambda v, out=None: ops.avg_pool1d(v, 3, stride=1, padding=1, out=out),
+        lambda v, out=None: ops.avg_pool1d_backward(v, x.shape, 3, stride=1, padding=1, out=out),
+        lambda v, out=None: ops.adaptive_avg_pool1d(v, 9, out=out),
+        lambda v, out=None: ops.adaptive_avg_pool1d_backward(v, x.shape, out=out),
+    ):
+        expected, v = call(x.copy()), x.copy()
+        assert call(v, v) is v
+        assert np.array_equal(v, expected)
+        with pytest.raises(ValueError, match="pool1d.*: out has shape"):
+            call(x, np.zeros((2, 5), np.float32))
+
+
+def test_results_larger_than_the_caches(isa, rng):
+    """They bypass them: 17 MB, aligned, whole cache lines of channels. Against a few rows of their own."""
+    x = integers(rng, (1, 258, 256, 64)).transpose(0, 3, 1, 2)
+    dy = integers(rng, (1, 258, 256, 64)).transpose(0, 3, 1, 2)
+    for kernel, padding in ((3, 1), (1, 0)):
+        part = {"stride": 1, "padding": padding}
+        y, indices = ops.max_pool2d(x, kernel, return_indices=True, **part)
+        for got, of in ((y, ops.max_pool2d), (ops.avg_pool2d(x, kernel, **part), ops.avg_pool2d)):
+            assert np.array_equal(got[:, :, 100:110], of(x[:, :, 98:112], kernel, **part)[:, :, 2:12])
+        dx = ops.max_pool2d_backward(dy, indices, x.shape, kernel, **part)
+        assert dx.sum(dtype=np.float64) == dy.sum(dtype=np.float64)
+        mean = ops.avg_pool2d_backward(dy, x.shape, kernel, **part)
+        few = ops.avg_pool2d_backward(dy[:, :, 98:112], (1, 64, 14, 256), kernel, **part)
+        assert np.array_equal(mean[:, :, 100:110], few[:, :, 2:12])
+    y, indices = ops.max_pool2d(x, 2, return_indices=True)
+    dx = ops.max_pool2d_backward(y, indices, x.shape, 2)
+    assert np.array_equal(ops.max_pool2d(np.where(dx != 0, dx, -99).astype(np.float32), 2), np.where(y == 0, -99, y))
 
 
 # ---------------------------------------------------------------------------------------------------------- indices

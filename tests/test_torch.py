@@ -197,6 +197,17 @@ def test_conv2d_depthwise():
         ("AvgPool2d", {"kernel_size": 2}),
         ("AvgPool2d", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
         ("AvgPool2d", {"kernel_size": (2, 3), "stride": 1, "padding": (1, 1), "ceil_mode": True}),
+        ("AvgPool2d", {"kernel_size": 3, "stride": 1, "padding": 1, "divisor_override": 7}),
+        ("AvgPool2d", {"kernel_size": 3, "stride": 2, "divisor_override": 5, "ceil_mode": True}),
+        ("MaxPool2d", {"kernel_size": 5, "stride": 1, "padding": 2}),
+        ("AvgPool2d", {"kernel_size": 5, "stride": 1, "padding": 2, "count_include_pad": False}),
+        ("AdaptiveAvgPool2d", {"output_size": 4}),
+        ("AdaptiveAvgPool2d", {"output_size": (None, 11)}),
+        ("AdaptiveMaxPool2d", {"output_size": (3, 4)}),
+        ("AdaptiveMaxPool2d", {"output_size": (10, None)}),
+        ("LPPool2d", {"norm_type": 1, "kernel_size": 3}),
+        ("LPPool2d", {"norm_type": 2, "kernel_size": (3, 2), "stride": 2, "ceil_mode": True}),
+        ("LPPool2d", {"norm_type": 4, "kernel_size": 2, "stride": 1}),
     ],
 )
 def test_pooling(name, arguments):
@@ -205,6 +216,42 @@ def test_pooling(name, arguments):
 
 def test_global_avg_pool2d():
     compare(layers.GlobalAvgPool2d(), nn.AdaptiveAvgPool2d(1), images(2, 5, 7, 6))
+
+
+def test_global_max_pool2d():
+    compare(layers.GlobalMaxPool2d(), nn.AdaptiveMaxPool2d(1), images(2, 5, 7, 6))
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("MaxPool1d", {"kernel_size": 3, "stride": 2, "padding": 1}),
+        ("MaxPool1d", {"kernel_size": 2, "dilation": 2, "stride": 1, "ceil_mode": True}),
+        ("AvgPool1d", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+        ("AvgPool1d", {"kernel_size": 2, "ceil_mode": True}),
+        ("AdaptiveAvgPool1d", {"output_size": 4}),
+    ],
+)
+def test_pooling_of_sequences(name, arguments):
+    compare(getattr(layers, name)(**arguments), getattr(nn, name)(**arguments), images(2, 5, 9))
+
+
+@pytest.mark.parametrize("geometry, size", [((2,), (8, 6)), ((2,), (9, 7)), ((3, 2, 1), (9, 7))])
+def test_max_unpool2d(geometry, size):
+    """Windows that overlap may choose one position twice: PyTorch's result is any of them, here of equal values."""
+    x = images(2, 5, *size)
+    theirs = torch.from_numpy(x)
+    y, indices = nn.functional.max_pool2d(theirs, *geometry, return_indices=True)
+    y.requires_grad_()
+    expected = nn.MaxUnpool2d(*geometry)(y, indices, output_size=size)
+    names = dict(zip(("kernel_size", "stride", "padding"), geometry, strict=False))
+    layer = layers.MaxUnpool2d(names.pop("kernel_size"), **names)
+    mine, backward = layer.forward(y.detach().numpy(), indices.numpy().astype(np.int32), size)
+    assert np.array_equal(mine, expected.detach().numpy())
+    dy = images(*expected.shape)
+    expected.backward(torch.from_numpy(dy))
+    assert np.array_equal(backward(dy), y.grad.numpy())
+    assert np.array_equal(layer(y.detach().numpy(), indices.numpy().astype(np.int32), size), mine)
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (2, 3, 4)])

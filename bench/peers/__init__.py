@@ -78,12 +78,16 @@ MODES = {
         ("softmax", "softmax"): ("model",),
         ("softmax", "log_softmax"): ("model",),
         ("norm", "forward"): ("model",),
+        ("pool2d", "max"): ("nchw", "nhwc"),
+        ("pool2d", "avg"): ("nchw", "nhwc"),
     },
     "ncnn": {
         ("conv2d", "forward"): ("net", "without_f6x6"),
         ("maps", "forward"): ("net",),
         ("softmax", "softmax"): ("net",),
         ("norm", "forward"): ("net",),
+        ("pool2d", "max"): ("net",),
+        ("pool2d", "avg"): ("net",),
     },
 }
 LIBRARIES = ("fastconv", *MODES)

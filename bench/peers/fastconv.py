@@ -55,17 +55,21 @@ def gemm(size, operands):
 
 
 def pool2d(size, pass_, operands):
-    x = np.ascontiguousarray(operands["x"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    geometry = {"stride": size.stride, "padding": size.padding}
-    if pass_ == "max":
-        return lambda: ops.max_pool2d(x, size.kernel, **geometry)
-    if pass_ == "avg":
-        return lambda: ops.avg_pool2d(x, size.kernel, **geometry)
-    dy = operands["dy"]
-    if pass_ == "avg_backward":
-        return lambda: ops.avg_pool2d_backward(dy, x.shape, size.kernel, **geometry)
-    _, indices = ops.max_pool2d(x, size.kernel, **geometry, return_indices=True)
-    return lambda: ops.max_pool2d_backward(dy, indices, x.shape, size.kernel, **geometry)
+    """Into memory of an earlier result, as inside a network's step."""
+    x, geometry = as_an_op_leaves_it(operands["x"]), {"stride": size.stride, "padding": size.padding}
+    prefix, window = ("adaptive_", (size.output,)) if size.output else ("", (size.kernel,))
+    geometry = {} if size.output else geometry
+    if not pass_.endswith("backward"):
+        function = getattr(ops, f"{prefix}{pass_}_pool2d")
+        y = function(x, *window, **geometry)
+        return lambda: function(x, *window, out=y, **geometry)
+    dy, rest = as_an_op_leaves_it(operands["dy"]), (x.shape, *(() if size.output else window))
+    if pass_ == "max_backward":
+        _, indices = getattr(ops, f"{prefix}max_pool2d")(x, *window, **geometry, return_indices=True)
+        rest = indices, *rest
+    backward = getattr(ops, f"{prefix}{pass_.removesuffix('_backward')}_pool2d_backward")
+    dx = backward(dy, *rest, **geometry)
+    return lambda: backward(dy, *rest, out=dx, **geometry)
 
 
 def softmax(size, pass_, operands):

@@ -45,6 +45,15 @@ def float32_net(threads):
     return net
 
 
+def pool_line(size, pass_):
+    values = {0: {"max": 0, "avg": 1}[pass_], 1: size.kernel, 2: size.stride, 3: size.padding, 5: 1, 6: 1}
+    if size.output == 1:
+        values = {0: values[0], 4: 1}
+    elif size.output:
+        values = {0: values[0], 7: 1, 8: size.output}
+    return "Pooling layer 1 1 x y " + " ".join(f"{key}={value}" for key, value in values.items())
+
+
 def softmax(size, threads, x):
     """Rows as a matrix."""
     if x.ndim != 2:
@@ -91,14 +100,12 @@ def loaded_norm(size, operands, threads):
     return net
 
 
-def loaded(size, weight, threads, mode):
+def loaded(line, weight, threads, mode):
     net = float32_net(threads)
-    if size.transposed:
-        weight = weight.swapaxes(0, 1)  # ncnn's are (K, C, *kernel)
     net.opt.use_winograd63_convolution = mode == "net"
     with tempfile.TemporaryDirectory() as folder:
         parameters, model = Path(folder, "layer.param"), Path(folder, "layer.bin")
-        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{layer_line(size)}\n")
+        parameters.write_text(f"7767517\n2 2\nInput x 0 1 x\n{line}\n")
         model.write_bytes(b"\0\0\0\0" + np.ascontiguousarray(weight).tobytes())  # four zeros: float32 follows
         if net.load_param(str(parameters)) or net.load_model(str(model)):
             raise Unsupported("the net does not load")
@@ -120,17 +127,20 @@ def configure(options):
 def prepare(task, mode, options, operands):
     if task.op == "softmax":
         return softmax(task.size, options["threads"], operands["x"])
-    if task.op not in ("conv2d", "maps", "norm") or task.pass_ != "forward":
+    size, threads = task.size, options["threads"]
+    rows = operands["x"].ndim == 2  # one matrix, whose rows are independent
+    if task.op == "pool2d":
+        net = loaded(pool_line(size, task.pass_), np.empty(0, np.float32), threads, mode)
+    elif task.op not in ("conv2d", "maps", "norm") or task.pass_ != "forward":
         raise Unsupported("inference of layers alone")
-    if task.op == "norm":
-        net = loaded_norm(task.size, operands, options["threads"])
-        rows = operands["x"].ndim == 2  # one matrix, whose rows are independent
-        if rows and task.size.kind == "batch":
+    elif task.op == "norm":
+        if rows and size.kind == "batch":
             raise Unsupported("there are no batches of rows")
-        images = [ncnn.Mat(operands["x"]).clone()] if rows else [packed(image.copy()) for image in operands["x"]]
+        net = loaded_norm(size, operands, threads)
     else:
-        net, rows = loaded(task.size, operands["weight"], options["threads"], mode), False
-        images = [packed(np.ascontiguousarray(image)) for image in operands["x"]]
+        weight = operands["weight"].swapaxes(0, 1) if size.transposed else operands["weight"]  # ncnn's: (K, C, *kernel)
+        net = loaded(layer_line(size), weight, threads, mode)
+    images = [ncnn.Mat(operands["x"]).clone()] if rows else [packed(image.copy()) for image in operands["x"]]
     as_it_is = 1  # extract's type: no conversion to the plain layout
 
     def call():
@@ -144,6 +154,7 @@ def prepare(task, mode, options, operands):
     def fetch(results):
         if rows:
             return np.array(ncnn.convert_packing(results[0], 1))
-        return np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
+        values = np.stack([np.array(ncnn.convert_packing(result, 1)) for result in results])
+        return values.reshape(size.y_shape) if task.op == "pool2d" else values  # a global pooling gives (C,)
 
     return call, fetch

@@ -163,6 +163,11 @@ def prepare(task, mode, options, operands):
     if task.op == "pool2d":
         node, pads = {"max": "MaxPool", "avg": "AveragePool"}[task.pass_], [size.padding] * 4
         counting = {"count_include_pad": 1} if task.pass_ == "avg" else {}
+        if size.output > 1:
+            raise Unsupported("there is no adaptive pooling")
+        if size.output == 1:
+            node = helper.make_node(f"Global{node}", ["x"], ["y"])
+            return bound(model(node, {"x": size.x_shape}, size.y_shape, {}), operands, size.y_shape, options["threads"])
         window = {"kernel_shape": [size.kernel] * 2, "strides": [size.stride] * 2, "pads": pads}
         node = helper.make_node(node, ["x"], ["y"], **window, **counting)
         serialized = model(node, {"x": size.x_shape}, size.y_shape, {})

@@ -55,6 +55,17 @@ def rearrange_node(size, pass_, x):
     return opset13.pad(x, sides, sides, "reflect")
 
 
+def pool_node(size, pass_, x):
+    if size.output:
+        node = {"max": opset13.adaptive_max_pool, "avg": opset13.adaptive_avg_pool}[pass_]
+        index = {"index_element_type": "i32"} if pass_ == "max" else {}
+        return node(x, opset13.constant(np.array([size.output] * 2, np.int32)), **index).output(0)
+    kernel, stride, pads = ([value] * 2 for value in (size.kernel, size.stride, size.padding))
+    if pass_ == "max":
+        return opset13.max_pool(x, stride, [1, 1], pads, pads, kernel).output(0)
+    return opset13.avg_pool(x, stride, pads, pads, kernel, False).output(0)
+
+
 def in_layout(shape, mode, node):
     """(parameter, result) of node(x) for maps of this shape (N, C, *sizes), in memory (N, *sizes, C) with "nhwc"."""
     if mode == "nchw":
@@ -131,6 +142,11 @@ def prepare(task, mode, options, operands):
         x = opset13.parameter(size.shape, np.float32)
         y, value = norm_node(size, x, operands), operands["x"]
         back = tuple(range(value.ndim))
+    elif task.op == "pool2d":
+        x, y = in_layout(size.x_shape, mode, lambda x: pool_node(size, task.pass_, x))
+        value, back = operands["x"], (0, 1, 2, 3)
+        if mode == "nhwc":
+            value, back = value.transpose(0, 2, 3, 1), (0, 3, 1, 2)
     elif task.op == "gemm":
         if size.batch > 1:
             raise Unsupported("a model of one input has weights")

@@ -144,6 +144,9 @@ typedef struct fc_pool_run {
     float divisor;    /* of the average */
     int32_t *indices; /* of the maximum, laid out as y; NULL where not wanted */
     int32_t index, index_step, index_row, index_column;
+    bool stream;      /* y and indices bypass the caches: whole vectors, aligned to them */
+    const float *ahead; /* fetched into L2 meanwhile, so many floats a column; or NULL */
+    int64_t ahead_floats;
 } fc_pool_run;
 
 /* Rows of y = a op b, those of y one after the other. */
@@ -217,6 +220,39 @@ typedef struct fc_response_norm_block {
 /* Pixels that go together; floats of one's scratch: the channels between zeros, read by whole vectors. */
 enum { FC_RESPONSE_PIXELS = 4 };
 static inline int64_t fc_response_row(int64_t channels, int64_t size) { return fc_round_up(channels + size + 16, 16); }
+/* Output rows of a pooling with windows of kernel x kernel, stride apart: 3 or 5 with stride 1, 3 with stride 2. Row i
+ * takes the lines x[i * stride] to x[i * stride + kernel - 1], of pixels x_step apart. */
+enum { FC_POOL_WALK_ROWS = 4 };
+typedef struct fc_pool_walk {
+    bool average;
+    int kernel, stride, rows; /* rows: at most FC_POOL_WALK_ROWS */
+    const float *x[2 * FC_POOL_WALK_ROWS + 3];
+    int64_t x_step, in_width, out_width, pad_left, channels;
+    float *y;
+    int64_t y_line, y_step;
+    float divisor, inverse; /* of the average */
+    const float *ahead;     /* what is fetched into L2 meanwhile, as much as is read anew; or NULL */
+    bool stream;            /* as fc_pool_run's */
+} fc_pool_walk;
+
+/* Windows one apart along one axis: y[i * y_line + j * y_step + k] = the maximum or sum over l in [i, i + taps) of
+ * x[l][j * x_step + k], for i < outputs, j < columns, k < count. FC_LINES_MAX sets *nan where an element of x is NaN,
+ * and y is then not right; FC_LINES_NUMBERS relies on there being none. */
+enum { FC_POOL_LINE_TAPS = 32, FC_POOL_LINE_OUTPUTS = 4 };
+typedef enum fc_lines_kind { FC_LINES_MAX, FC_LINES_NUMBERS, FC_LINES_SUM, FC_LINES_MEAN } fc_lines_kind;
+typedef struct fc_pool_lines {
+    fc_lines_kind kind;
+    int64_t taps;
+    int outputs; /* 1 or 4; 4 with 3 taps or more */
+    const float *x[FC_POOL_LINE_TAPS + FC_POOL_LINE_OUTPUTS - 1];
+    int64_t x_step;
+    float *y;
+    int64_t y_line, y_step, columns, count;
+    float divisor; /* of FC_LINES_MEAN */
+    bool stream;   /* as fc_pool_run's */
+    const float *ahead; /* fetched into L2 meanwhile: lines laid out as x, ahead_line apart; or NULL */
+    int64_t ahead_line, ahead_lines;
+} fc_pool_lines;
 
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */

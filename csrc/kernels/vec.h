@@ -42,15 +42,19 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm512_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
-FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); } /* of a or b */
+FC_INLINE vmask v_unordered(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); } /* either is NaN */
 FC_INLINE bool v_any(vmask m) { return m != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
+/* noted, or either is NaN; stays in mask registers, where | goes through general ones (GCC) */
+FC_INLINE vmask v_note_nan(vmask noted, vfloat a, vfloat b) { return _kor_mask16(noted, v_unordered(a, b)); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
 FC_INLINE vmask v_and(vmask a, vmask b) { return a & b; }
 /* m ? a : b, lane by lane */
 FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)_mm512_mask_blend_ps(m, b, a); }
 FC_INLINE vint vi_select(vmask m, vint a, vint b) { return (vint)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a); }
 FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm512_sqrt_ps(a); }
+/* m ? a + b : a; of other instruction sets a + (m ? b : 0), the same but for a == -0 */
+FC_INLINE vfloat v_add_where(vmask m, vfloat a, vfloat b) { return (vfloat)_mm512_mask_add_ps(a, m, a, b); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm512_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm512_cvtepi32_ps((__m512i)a); }
 /* The nearest integer. */
@@ -76,7 +80,7 @@ FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps(a, b);
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)_mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
-FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+FC_INLINE vmask v_unordered(vfloat a, vfloat b) { return (vmask)_mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
 FC_INLINE bool v_any(vmask m) { return _mm256_movemask_ps((__m256)m) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)_mm256_cmpeq_epi32((__m256i)a, (__m256i)b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
@@ -112,7 +116,6 @@ FC_INLINE vint vi_splat(int32_t s) { return (vint){s, s, s, s}; }
 FC_INLINE vmask v_gt(vfloat a, vfloat b) { return (vmask)(a > b); }
 FC_INLINE vmask v_ge(vfloat a, vfloat b) { return (vmask)(a >= b); }
 FC_INLINE vmask v_isnan(vfloat a) { return (vmask)(a != a); }
-FC_INLINE vmask v_isnan2(vfloat a, vfloat b) { return (vmask)(a != a) | (vmask)(b != b); }
 FC_INLINE bool v_any(vmask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 FC_INLINE vmask vi_eq(vint a, vint b) { return (vmask)(a == b); }
 FC_INLINE vmask v_or(vmask a, vmask b) { return a | b; }
@@ -122,12 +125,14 @@ FC_INLINE vfloat v_select(vmask m, vfloat a, vfloat b) { return (vfloat)vi_selec
 #if defined(__x86_64__)
 /* SSE2 has no FMA: two roundings. */
 FC_INLINE vfloat v_fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
+FC_INLINE vmask v_unordered(vfloat a, vfloat b) { return (vmask)_mm_cmpunord_ps(a, b); }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return (vfloat)_mm_max_ps(a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return (vfloat)_mm_min_ps(a, b); }
 FC_INLINE vfloat v_sqrt(vfloat a) { return (vfloat)_mm_sqrt_ps(a); }
 FC_INLINE vint v_round_to_int(vfloat a) { return (vint)_mm_cvtps_epi32(a); }
 FC_INLINE vfloat v_from_int(vint a) { return (vfloat)_mm_cvtepi32_ps((__m128i)a); }
 #else
+FC_INLINE vmask v_unordered(vfloat a, vfloat b) { return v_isnan(a) | v_isnan(b); }
 FC_INLINE vfloat v_max(vfloat a, vfloat b) { return v_select((vmask)(a > b), a, b); }
 FC_INLINE vfloat v_min(vfloat a, vfloat b) { return v_select((vmask)(a < b), a, b); }
 #if defined(__aarch64__)
@@ -167,9 +172,40 @@ FC_INLINE void vi_store_n(int32_t *p, vint v, int64_t n) { v_store_n((float *)p,
 #endif
 
 #if !(FC_LANES == 16 && defined(__x86_64__))
+FC_INLINE vmask v_note_nan(vmask noted, vfloat a, vfloat b) { return v_or(noted, v_unordered(a, b)); }
+FC_INLINE vfloat v_add_where(vmask m, vfloat a, vfloat b) { return a + (vfloat)(m & (vint)b); }
 /* The nearest integer. */
 FC_INLINE vfloat v_round(vfloat a) { return v_from_int(v_round_to_int(a)); }
 #endif
+
+/* The first n lanes; plain where n is known to be all of them. */
+FC_INLINE vfloat v_load_first(const float *p, int64_t n) {
+    return __builtin_constant_p(n) && n == FC_LANES ? v_load(p) : v_load_n(p, n);
+}
+FC_INLINE void v_store_first(float *p, vfloat v, int64_t n) {
+    if (__builtin_constant_p(n) && n == FC_LANES) v_store(p, v);
+    else v_store_n(p, v, n);
+}
+FC_INLINE vint vi_load_first(const int32_t *p, int64_t n) {
+    return __builtin_constant_p(n) && n == FC_LANES ? vi_load(p) : vi_load_n(p, n);
+}
+FC_INLINE void vi_store_first(int32_t *p, vint v, int64_t n) {
+    if (__builtin_constant_p(n) && n == FC_LANES) vi_store(p, v);
+    else vi_store_n(p, v, n);
+}
+
+/* Past the caches, to an address that is a multiple of a vector; fc_stream_end orders it before what follows. */
+FC_INLINE void v_stream(float *p, vfloat v) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    _mm512_stream_ps(p, (__m512)v);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    _mm256_stream_ps(p, (__m256)v);
+#elif defined(__x86_64__)
+    _mm_stream_ps(p, (__m128)v);
+#else
+    v_store(p, v);
+#endif
+}
 
 /* The first n lanes; without masks, n is known to be all of them. */
 #if FC_LANES == 16 && defined(__x86_64__)
@@ -185,22 +221,6 @@ FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) {
 #define FC_MASKS 0
 FC_INLINE vfloat v_load_last(const float *p, int64_t n) { (void)n; return v_load(p); }
 FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) { (void)n; v_store(p, v); }
-#endif
-
-/* A store past the caches to whole, aligned vectors; v_stream_end orders such stores before all that follow. */
-#if FC_LANES == 16 && defined(__x86_64__)
-FC_INLINE void v_stream(float *p, vfloat v) { _mm512_stream_ps(p, (__m512)v); }
-#elif FC_LANES == 8 && defined(__x86_64__)
-FC_INLINE void v_stream(float *p, vfloat v) { _mm256_stream_ps(p, (__m256)v); }
-#elif defined(__x86_64__)
-FC_INLINE void v_stream(float *p, vfloat v) { _mm_stream_ps(p, (__m128)v); }
-#else
-FC_INLINE void v_stream(float *p, vfloat v) { v_store(p, v); }
-#endif
-#if defined(__x86_64__)
-FC_INLINE void v_stream_end(void) { _mm_sfence(); }
-#else
-FC_INLINE void v_stream_end(void) {}
 #endif
 
 FC_INLINE vfloat v_zero(void) { return v_splat(0.0f); }

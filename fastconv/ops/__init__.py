@@ -8,6 +8,7 @@ import os as _os
 
 from fastconv.ops import (
     activations,
+    adaptive_pooling,
     convolution,
     convolution1d,
     convolution3d,
@@ -15,9 +16,11 @@ from fastconv.ops import (
     elementwise,
     embeddings,
     gated,
+    norm_pooling,
     normalization,
     padding,
     pooling,
+    pooling1d,
     products,
     rearrangement,
     rectifiers,
@@ -25,8 +28,10 @@ from fastconv.ops import (
     resampling,
     softmaxes,
     transposed,
+    unpooling,
 )
 from fastconv.ops.activations import *
+from fastconv.ops.adaptive_pooling import *
 from fastconv.ops.convolution import *
 from fastconv.ops.convolution1d import *
 from fastconv.ops.convolution3d import *
@@ -34,9 +39,11 @@ from fastconv.ops.dropouts import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.embeddings import *
 from fastconv.ops.gated import *
+from fastconv.ops.norm_pooling import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pooling import *
+from fastconv.ops.pooling1d import *
 from fastconv.ops.products import *
 from fastconv.ops.rearrangement import *
 from fastconv.ops.rectifiers import *
@@ -44,6 +51,7 @@ from fastconv.ops.recurrent import *
 from fastconv.ops.resampling import *
 from fastconv.ops.softmaxes import *
 from fastconv.ops.transposed import *
+from fastconv.ops.unpooling import *
 
 __all__ = [
     *activations.__all__,
@@ -63,6 +71,10 @@ __all__ = [
     *resampling.__all__,
     *rearrangement.__all__,
     *dropouts.__all__,
+    *adaptive_pooling.__all__,
+    *norm_pooling.__all__,
+    *unpooling.__all__,
+    *pooling1d.__all__,
     *recurrent.__all__,
 ]
 

@@ -10,15 +10,11 @@ x is (N, C, H, W) in any memory order; results lie in (N, H, W, C) memory. Geome
                                     would start in the padding after the input)
 Output sizes: floor((size + pads - dilation * (kernel - 1) - 1) / stride) + 1, or ceil of it. A geometry that leaves no
 window raises ValueError; an empty batch or no channels give an empty result.
+
+Every op takes out=, a float32 array of the result's shape, in any memory order, which may overlap the inputs.
 """
 
-from functools import lru_cache
-
-import numpy as np
-
-from fastconv import _native
-from fastconv.ops._arrays import array, empty_images, map_of_shape, nhwc, pads, pair, sizes
-from fastconv.runtime import context
+from fastconv.ops import _pooling
 
 __all__ = [
     "max_pool2d",
@@ -27,26 +23,17 @@ __all__ = [
     "avg_pool2d_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "global_max_pool2d",
+    "global_max_pool2d_backward",
 ]
 
 
-_cached_plan = lru_cache(maxsize=1024)(_native.Pool2dPlan)
-
-
-def _plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad=True):
-    """The plan of this geometry. Normalised before it is looked up: to a cache 2.0 and True are 2 and 1."""
-    kernel = pair(function, "kernel_size", kernel_size, 1)
-    steps = kernel if stride is None else pair(function, "stride", stride, 1)
-    taps = pair(function, "dilation", dilation, 1)
-    flags = bool(ceil_mode), bool(count_include_pad)
-    return _cached_plan(function, x_shape, kernel, steps, pads(function, padding), taps, *flags)
-
-
-def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, out=None):
     """The maximum of each window: x (N, C, H, W) -> y (N, C, P, Q), float32, as torch.nn.functional.max_pool2d.
 
     y[n, c, p, q] = max over r, s of x[n, c, p * stride + r * dilation - top, q * stride + s * dilation - left].
-    A NaN in a window gives NaN; padding is never selected. For geometry and errors see the module's text.
+    A NaN in a window gives NaN; padding is never selected; of 0 and -0 either is given. For geometry and errors see the
+    module's text.
 
     return_indices: also return int32 (N, C, P, Q), the position h * W + w of the first maximum, or of the last NaN.
 
@@ -54,15 +41,14 @@ def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     >>> ops.max_pool2d(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), 2).tolist()
     [[[[5.0, 7.0], [13.0, 15.0]]]]
     """
-    array("max_pool2d", "x", x, 4)
-    plan = _plan("max_pool2d", x.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    y, memory = empty_images(*plan.y_shape)
-    indices = np.empty(memory.shape, np.int32) if return_indices else None
-    plan.max_forward(nhwc(x), memory, indices, context())
-    return (y, indices.transpose(0, 3, 1, 2)) if return_indices else y
+    x, shape = _pooling.image("max_pool2d", x)
+    plan = _pooling.plan("max_pool2d", shape, kernel_size, stride, padding, dilation, ceil_mode)
+    return _pooling.max_forward("max_pool2d", plan, x, return_indices, out)
 
 
-def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d_backward(
+    dy, indices, x_shape, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, out=None
+):
     """dx (N, C, H, W) of `max_pool2d`: dx[position] = sum of dy over the windows whose index is that position.
 
     dy, indices (int32, from return_indices=True): (N, C, P, Q); x_shape and geometry: those of the forward call.
@@ -74,41 +60,50 @@ def max_pool2d_backward(dy, indices, x_shape, kernel_size, *, stride=None, paddi
     [[[[0.0, 0.0], [0.0, 3.0]]]]
     """
     function = "max_pool2d_backward"
-    x_shape = sizes(function, "x_shape", x_shape, 4)
-    plan = _plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
-    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
-    if not isinstance(indices, np.ndarray) or indices.dtype != np.int32:
-        kind = indices.dtype if isinstance(indices, np.ndarray) else type(indices).__name__
-        raise TypeError(f"{function}: indices is {kind}: must be a NumPy array of int32, as max_pool2d returns it")
-    if indices.shape != plan.y_shape:
-        raise ValueError(f"{function}: indices has shape {indices.shape}: must be {plan.y_shape}")
-    # The layout kernel moves 32-bit elements, whatever they mean.
-    chosen = nhwc(indices.view(np.float32)).view(np.int32)
-    if not plan.indices_ok(chosen, context()):
-        raise ValueError(f"{function}: indices: every index must be a position h * W + w in its own window")
-    dx, memory = empty_images(*x_shape)
-    plan.max_backward(gradient, chosen, memory, context())
-    return dx
+    x_shape = _pooling.image_shape(function, x_shape)
+    plan = _pooling.plan(function, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+    return _pooling.max_backward(function, plan, dy, indices, x_shape, out)
 
 
-def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(
+    x,
+    kernel_size,
+    *,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    out=None,
+):
     """The mean of each window: x (N, C, H, W) -> y (N, C, P, Q), float32, as torch.nn.functional.avg_pool2d.
 
     y = sum of the window's elements / size; the size counts padding where count_include_pad, and never what ceil_mode
-    adds beyond it. For geometry and errors see the module's text.
+    adds beyond it. divisor_override: what sums are divided by instead, an integer >= 1. For geometry and errors see the
+    module's text.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.avg_pool2d(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), 2).tolist()
     [[[[2.5, 4.5], [10.5, 12.5]]]]
     """
-    array("avg_pool2d", "x", x, 4)
-    plan = _plan("avg_pool2d", x.shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad)
-    y, memory = empty_images(*plan.y_shape)
-    plan.avg_forward(nhwc(x), memory, context())
-    return y
+    x, shape = _pooling.image("avg_pool2d", x)
+    rest = ceil_mode, count_include_pad, divisor_override
+    plan = _pooling.plan("avg_pool2d", shape, kernel_size, stride, padding, 1, *rest)
+    return _pooling.avg_forward("avg_pool2d", plan, x, out)
 
 
-def avg_pool2d_backward(dy, x_shape, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d_backward(
+    dy,
+    x_shape,
+    kernel_size,
+    *,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    out=None,
+):
     """dx (N, C, H, W) of `avg_pool2d`: dx[position] = sum of dy / size over the windows that hold that position.
 
     dy (N, C, P, Q); x_shape and geometry: those of the forward call.
@@ -118,29 +113,24 @@ def avg_pool2d_backward(dy, x_shape, kernel_size, *, stride=None, padding=0, cei
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     function = "avg_pool2d_backward"
-    shape = sizes(function, "x_shape", x_shape, 4)
-    plan = _plan(function, shape, kernel_size, stride, padding, 1, ceil_mode, count_include_pad)
-    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
-    dx, memory = empty_images(*shape)
-    plan.avg_backward(gradient, memory, context())
-    return dx
+    shape = _pooling.image_shape(function, x_shape)
+    rest = ceil_mode, count_include_pad, divisor_override
+    plan = _pooling.plan(function, shape, kernel_size, stride, padding, 1, *rest)
+    return _pooling.avg_backward(function, plan, dy, shape, out)
 
 
-def global_avg_pool2d(x):
+def global_avg_pool2d(x, *, out=None):
     """The mean of each channel over its plane: x (N, C, H, W) -> y (N, C, 1, 1); H and W >= 1.
 
     >>> import numpy as np; from fastconv import ops
     >>> ops.global_avg_pool2d(np.ones((2, 3, 4, 5), np.float32)).shape
     (2, 3, 1, 1)
     """
-    array("global_avg_pool2d", "x", x, 4)
-    plan = _plan("global_avg_pool2d", x.shape, _plane("global_avg_pool2d", x.shape), None, 0, 1, False)
-    y, memory = empty_images(*plan.y_shape)
-    plan.avg_forward(nhwc(x), memory, context())
-    return y
+    x, shape = _pooling.image("global_avg_pool2d", x)
+    return _pooling.avg_forward("global_avg_pool2d", _pooling.plane_plan("global_avg_pool2d", shape), x, out)
 
 
-def global_avg_pool2d_backward(dy, x_shape):
+def global_avg_pool2d_backward(dy, x_shape, *, out=None):
     """dx (N, C, H, W) of `global_avg_pool2d`: dx[n, c, h, w] = dy[n, c, 0, 0] / (H * W); dy (N, C, 1, 1).
 
     >>> import numpy as np; from fastconv import ops
@@ -148,15 +138,32 @@ def global_avg_pool2d_backward(dy, x_shape):
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     function = "global_avg_pool2d_backward"
-    shape = sizes(function, "x_shape", x_shape, 4)
-    plan = _plan(function, shape, _plane(function, shape), None, 0, 1, False)
-    gradient = map_of_shape(function, "dy", dy, plan.y_shape)
-    dx, memory = empty_images(*shape)
-    plan.avg_backward(gradient, memory, context())
-    return dx
+    shape = _pooling.image_shape(function, x_shape)
+    return _pooling.avg_backward(function, _pooling.plane_plan(function, shape), dy, shape, out)
 
 
-def _plane(function, x_shape):
-    if min(x_shape[2:]) < 1:
-        raise ValueError(f"{function}: x_shape={tuple(x_shape)}: height and width must be >= 1")
-    return x_shape[2:]
+def global_max_pool2d(x, *, return_indices=False, out=None):
+    """The maximum of each channel over its plane: x (N, C, H, W) -> y (N, C, 1, 1); H and W >= 1.
+
+    return_indices: also return int32 (N, C, 1, 1), as `max_pool2d`.
+
+    >>> import numpy as np; from fastconv import ops
+    >>> ops.global_max_pool2d(np.arange(4, dtype=np.float32).reshape(1, 2, 1, 2)).tolist()
+    [[[[1.0]], [[3.0]]]]
+    """
+    x, shape = _pooling.image("global_max_pool2d", x)
+    plan = _pooling.plane_plan("global_max_pool2d", shape)
+    return _pooling.max_forward("global_max_pool2d", plan, x, return_indices, out)
+
+
+def global_max_pool2d_backward(dy, indices, x_shape, *, out=None):
+    """dx (N, C, H, W) of `global_max_pool2d`: dy at the index of each channel, else 0; dy, indices (N, C, 1, 1).
+
+    >>> import numpy as np; from fastconv import ops
+    >>> y, indices = ops.global_max_pool2d(np.array([[[[1, 5, 2]]]], np.float32), return_indices=True)
+    >>> ops.global_max_pool2d_backward(y, indices, (1, 1, 1, 3)).tolist()
+    [[[[0.0, 5.0, 0.0]]]]
+    """
+    function = "global_max_pool2d_backward"
+    shape = _pooling.image_shape(function, x_shape)
+    return _pooling.max_backward(function, _pooling.plane_plan(function, shape), dy, indices, shape, out)

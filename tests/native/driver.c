@@ -192,12 +192,13 @@ static void plan_extremes(const fc_context *ctx) {
                                     &c.kernel_height, &c.kernel_width, &c.stride_height, &c.stride_width,
                                     &c.dilation_height, &c.dilation_width, &c.groups, &c.pad_top, &c.pad_bottom,
                                     &c.pad_left, &c.pad_right};
-    int64_t *const pool_fields[] = {&p.batch, &p.channels, &p.in_height, &p.in_width, &p.kernel_height,
+    int64_t *const pool_fields[] = {&p.divisor, &p.out_height, &p.out_width, &p.batch, &p.channels, &p.in_height, &p.in_width, &p.kernel_height,
                                     &p.kernel_width, &p.stride_height, &p.stride_width, &p.dilation_height,
                                     &p.dilation_width, &p.pad_top, &p.pad_bottom, &p.pad_left, &p.pad_right};
     fc_error error;
+    p.adaptive = between(0, 1), p.out_height = p.out_width = 3;
     for (int64_t i = between(1, 3); i > 0; i--) *conv_fields[between(0, 15)] = extreme();
-    for (int64_t i = between(1, 3); i > 0; i--) *pool_fields[between(0, 13)] = extreme();
+    for (int64_t i = between(1, 3); i > 0; i--) *pool_fields[between(0, 16)] = extreme();
     if (fc_conv2d_plan(&c, &error) == FC_OK) {
         if (c.out_height < 1 || c.out_width < 1) fail("a plan without output");
     } else if (!error.argument || !error.rule || error.count < 0 || error.count > 4) {
@@ -218,25 +219,46 @@ static void run_pool2d(const fc_context *ctx) {
     const bool dilated = between(0, 2) == 0;
     fc_error error;
     if (dilated) p.dilation_height = between(1, 3), p.dilation_width = between(1, 3);
+    if (between(0, 3) == 0) p.adaptive = true, p.out_height = between(1, 20), p.out_width = between(1, 20);
+    if (between(0, 3) == 0) p.divisor = between(1, 9);
+    if (between(0, 1)) p.stride_height = p.stride_width = 1;
     if (fc_pool2d_plan(&p, &error) != FC_OK) return;
+    const int64_t bytes = fc_pool2d_workspace_bytes(&p, ctx);
     const int64_t x_size = p.batch * p.in_height * p.in_width * p.channels;
     const int64_t y_size = p.batch * p.out_height * p.out_width * p.channels;
     const float *x = input(x_size), *dy = input(y_size);
     float *y = output(y_size), *plain = output(y_size), *dx = output(x_size);
     int32_t *indices = (int32_t *)output(y_size);
-    fc_max_pool2d_forward(&p, x, y, indices, ctx);
+    fc_max_pool2d_forward(&p, x, y, indices, workspace(bytes), ctx);
     check_finite(y, y_size);
-    fc_max_pool2d_forward(&p, x, plain, NULL, ctx);
+    fc_max_pool2d_forward(&p, x, plain, NULL, workspace(bytes), ctx);
     if (y_size && memcmp(y, plain, (size_t)y_size * sizeof(float))) fail("the maximum depends on the indices");
     if (!fc_max_pool2d_indices_ok(&p, indices, ctx)) fail("indices of its own refused");
     fc_max_pool2d_backward(&p, dy, indices, dx, ctx);
     check_finite(dx, x_size);
-    if (dilated) return;
+    if (dilated && !p.adaptive) return;
     y = output(y_size), dx = output(x_size);
-    fc_avg_pool2d_forward(&p, x, y, ctx);
-    fc_avg_pool2d_backward(&p, dy, dx, ctx);
+    fc_avg_pool2d_forward(&p, x, y, workspace(bytes), ctx);
+    fc_avg_pool2d_backward(&p, dy, dx, workspace(bytes), ctx);
     check_finite(y, y_size);
     check_finite(dx, x_size);
+}
+
+static void run_max_unpool2d(const fc_context *ctx) {
+    const int64_t batch = between(0, 3), pixels = between(1, 30), channels = ragged(40), plane = between(1, 50);
+    const int64_t size = batch * pixels * channels;
+    const float *x = input(size), *dy = input(batch * plane * channels);
+    int32_t *indices = (int32_t *)output(size);
+    float *y = output(batch * plane * channels), *dx = output(size);
+    for (int64_t i = 0; i < size; i++) indices[i] = (int32_t)between(0, plane - 1);
+    if (!fc_max_unpool2d_indices_ok(batch, pixels, channels, plane, indices)) fail("good indices refused");
+    fc_max_unpool2d_forward(batch, pixels, channels, plane, x, indices, y, ctx);
+    fc_max_unpool2d_backward(batch, pixels, channels, plane, dy, indices, dx, ctx);
+    check_finite(y, batch * plane * channels);
+    check_finite(dx, size);
+    if (size == 0) return;
+    indices[between(0, size - 1)] = between(0, 1) ? (int32_t)plane : -1;
+    if (fc_max_unpool2d_indices_ok(batch, pixels, channels, plane, indices)) fail("a bad index accepted");
 }
 
 /* --------------------------------------------------------------------------------- elementwise, norm and layout */
@@ -492,6 +514,7 @@ static const struct operation { const char *name; void (*run)(const fc_context *
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"norm", run_norm},
     {"broadcast", run_broadcast}, {"softmax", run_softmax},
     {"layer_norm", run_layer_norm}, {"response_norm", run_response_norm},
+    {"max_unpool2d", run_max_unpool2d},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
     {"interpolate", run_interpolate}, {"rearrange", run_rearrange}, {"unfold", run_unfold}, {"dropout", run_dropout},
 };
