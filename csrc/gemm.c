@@ -15,32 +15,57 @@ static bool reads_in_place(const fc_gemm *g, const fc_context *ctx) {
     return g->m <= (g->n * g->k >= LARGE ? most : g->n >= LONG);
 }
 
-/* b and what is read of a beside it stay in L1; one block of depth, so that sums are those of the other drivers. */
+/* b and what is read of a beside it stay in L1; one block of depth, so that sums are those of the other drivers. A
+ * transposed b is one panel, turned in the workspace. */
 enum { SMALL = 6 * 1024, SMALL_DEPTH = 512 };
 
-static bool is_small(const fc_gemm *g, const float *bias) {
-    return !g->transpose_b && g->n * g->k <= SMALL && g->k <= SMALL_DEPTH && g->m <= SMALL_DEPTH && g->alpha == 1.0f &&
-           g->beta == 0.0f && !bias && g->activation.kind == FC_IDENTITY;
+/* Up to 8 columns go to kernels of 8 lanes. */
+static const fc_kernels *small_kernels(const fc_gemm *g, const fc_context *ctx) {
+    return g->n <= ctx->kernels->narrow->lanes ? ctx->kernels->narrow : ctx->kernels;
 }
 
-/* Products [begin, end) of a batch of small ones. Up to 8 columns go to kernels of 8 lanes. */
+static bool is_small(const fc_gemm *g, const float *bias, const fc_context *ctx) {
+    return g->n * g->k <= SMALL && g->k <= SMALL_DEPTH && g->m <= SMALL_DEPTH && g->alpha == 1.0f && g->beta == 0.0f &&
+           !bias && g->activation.kind == FC_IDENTITY &&
+           (!g->transpose_b || g->n <= small_kernels(g, ctx)->tile_columns);
+}
+
+static int64_t turned_bytes(const fc_gemm *g, const fc_context *ctx) {
+    return g->transpose_b ? fc_min(g->k, SMALL_DEPTH) * ctx->kernels->tile_columns * (int64_t)sizeof(float) : 0;
+}
+
+/* Products [begin, end) of a batch of small ones. */
 static void run_small(const fc_gemm *g, const fc_gemm_batch *batch, const gemm_operands *o, int64_t begin, int64_t end,
-                      const fc_context *ctx) {
-    const fc_kernels *kernels = g->n <= ctx->kernels->narrow->lanes ? ctx->kernels->narrow : ctx->kernels;
-    const fc_products products = {
+                      void *workspace, const fc_context *ctx) {
+    const fc_kernels *kernels = small_kernels(g, ctx);
+    fc_products products = {
         .count = end - begin, .m = g->m, .n = g->n, .k = g->k,
         .a = o->a + begin * batch->a_step, .b = o->b + begin * batch->b_step, .c = o->c + begin * batch->c_step,
         .a_next = batch->a_step, .b_next = batch->b_step, .c_next = batch->c_step,
         .a_row = g->transpose_a ? 1 : g->a_stride, .a_step = g->transpose_a ? g->a_stride : 1,
         .b_row = g->b_stride, .c_row = g->c_stride,
     };
-    kernels->small_products(&products);
+    if (!g->transpose_b) {
+        kernels->small_products(&products);
+        return;
+    }
+    const float *b = products.b;
+    products.count = 1;
+    products.b = workspace;
+    products.b_row = kernels->tile_columns;
+    for (; begin < end; begin++, b += batch->b_step) {
+        kernels->pack_panel(b, 1, g->b_stride, g->k, (int)g->n, workspace);
+        kernels->small_products(&products);
+        products.a += batch->a_step;
+        products.c += batch->c_step;
+    }
 }
 
 static void run(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
-    if (threads == 1 && is_small(g, o->bias))
-        run_small(g, &(fc_gemm_batch){1, 0, 0, 0}, o, 0, 1, ctx);
-    else if (reads_in_place(g, ctx))
+    const bool in_place = reads_in_place(g, ctx);
+    if (threads == 1 && is_small(g, o->bias, ctx) && !(g->transpose_b && in_place))
+        run_small(g, &(fc_gemm_batch){1, 0, 0, 0}, o, 0, 1, workspace, ctx);
+    else if (in_place)
         gemm_few_rows(g, o, workspace, threads, ctx);
     else
         gemm_panels(g, o, workspace, threads, ctx);
@@ -48,7 +73,8 @@ static void run(const fc_gemm *g, const gemm_operands *o, void *workspace, int t
 
 /* For any driver: with fewer rows, as in the last chunk of an unfolded convolution, it may be another. */
 static int64_t workspace_bytes(const fc_gemm *g, int threads, const fc_context *ctx) {
-    return fc_round_up(fc_max(gemm_few_rows_bytes(g, threads, ctx), gemm_panels_bytes(g, threads, ctx)), FC_ALIGNMENT);
+    const int64_t drivers = fc_max(gemm_few_rows_bytes(g, threads, ctx), gemm_panels_bytes(g, threads, ctx));
+    return fc_round_up(fc_max(drivers, turned_bytes(g, ctx)), FC_ALIGNMENT);
 }
 
 int64_t fc_gemm_workspace_bytes(const fc_gemm *g, const fc_context *ctx) {
@@ -77,13 +103,14 @@ typedef struct batch_task {
 static void run_products(void *arg, int64_t begin, int64_t end, int thread) {
     const batch_task *t = arg;
     const fc_gemm_batch *s = t->batch;
-    if (is_small(t->gemm, NULL)) {
-        run_small(t->gemm, s, &t->first, begin, end, t->ctx);
+    char *workspace = t->workspace + thread * t->bytes;
+    if (is_small(t->gemm, NULL, t->ctx) && !(t->gemm->transpose_b && reads_in_place(t->gemm, t->ctx))) {
+        run_small(t->gemm, s, &t->first, begin, end, workspace, t->ctx);
         return;
     }
     for (int64_t i = begin; i < end; i++) {
         const gemm_operands o = {t->first.a + i * s->a_step, t->first.b + i * s->b_step, NULL, t->first.c + i * s->c_step};
-        run(t->gemm, &o, t->workspace + thread * t->bytes, 1, t->ctx);
+        run(t->gemm, &o, workspace, 1, t->ctx);
     }
 }
 
