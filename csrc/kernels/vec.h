@@ -23,6 +23,10 @@
 typedef float vfloat __attribute__((vector_size(4 * FC_LANES), may_alias));
 typedef int32_t vint __attribute__((vector_size(4 * FC_LANES), may_alias));
 
+/* a + b modulo 2^32: what a lane of no meaning holds may overflow. */
+typedef uint32_t FC_NAME(vword) __attribute__((vector_size(4 * FC_LANES), may_alias));
+FC_INLINE vint vi_add_wrapping(vint a, vint b) { return (vint)((FC_NAME(vword))a + (FC_NAME(vword))b); }
+
 FC_INLINE vint v_bits(vfloat a) { return (vint)a; }
 FC_INLINE vfloat v_from_bits(vint a) { return (vfloat)a; }
 FC_INLINE vfloat v_load(const float *p) { vfloat v; memcpy(&v, p, sizeof v); return v; }

@@ -115,6 +115,18 @@ static void run_gemm(const fc_context *ctx) {
     for (int64_t i = 0; i < g.m; i++) check_finite(c + i * g.c_stride, g.n);
 }
 
+static void run_gemm_batch(const fc_context *ctx) {
+    const int64_t m = ragged(33), n = ragged(65), k = between(0, 3) ? ragged(33) : between(0, 700), count = between(0, 5);
+    const bool turned_a = between(0, 1), turned_b = between(0, 1), one_a = between(0, 3) == 0, one_b = between(0, 3) == 0;
+    const fc_gemm g = {.m = m, .n = n, .k = k, .transpose_a = turned_a, .transpose_b = turned_b,
+                       .a_stride = turned_a ? m : k, .b_stride = turned_b ? k : n, .c_stride = n, .alpha = 1.0f};
+    const fc_gemm_batch batch = {count, one_a ? 0 : m * k, one_b ? 0 : k * n, m * n};
+    const float *a = input((one_a ? 1 : count) * m * k), *b = input((one_b ? 1 : count) * k * n);
+    float *c = output(count * m * n);
+    fc_gemm_batch_run(&g, &batch, a, b, c, workspace(fc_gemm_batch_workspace_bytes(&g, &batch, ctx)), ctx);
+    check_finite(c, count * m * n);
+}
+
 /* --------------------------------------------------------------------------------------------------- convolution */
 
 static fc_conv2d any_conv2d(void) {
@@ -298,6 +310,16 @@ static void run_softmax(const fc_context *ctx) {
     const double loss = fc_cross_entropy_run(outer, columns, inner, x, labels, smoothing > 0 || between(0, 1) ? weight : NULL,
                                              smoothing, 1.0f, -100, gradient, space, ctx);
     const float sum = (float)loss;
+    check_finite(&sum, 1);
+    check_finite(gradient, size);
+}
+
+static void run_loss(const fc_context *ctx) {
+    const int64_t size = between(0, 9) ? ragged(65) : between(0, 70000);
+    const float *x = filled(size, -100.0f, 100.0f), *targets = filled(size, 0.0f, 1.0f);
+    float *gradient = output(size);
+    const fc_loss_kind kind = between(0, 1) ? FC_SQUARED_ERROR : FC_LOGISTIC;
+    const float sum = (float)fc_loss_run(kind, size, x, targets, 0.5f, gradient, workspace(fc_loss_workspace_bytes(size)), ctx);
     check_finite(&sum, 1);
     check_finite(gradient, size);
 }
@@ -512,7 +534,7 @@ static void run_rnn(const fc_context *ctx) {
 static const struct operation { const char *name; void (*run)(const fc_context *ctx); } operations[] = {
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"norm", run_norm},
-    {"broadcast", run_broadcast}, {"softmax", run_softmax},
+    {"broadcast", run_broadcast}, {"softmax", run_softmax}, {"gemm_batch", run_gemm_batch}, {"loss", run_loss},
     {"layer_norm", run_layer_norm}, {"response_norm", run_response_norm},
     {"max_unpool2d", run_max_unpool2d},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},
