@@ -12,7 +12,7 @@ from fastconv import _native
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-# Checks of every pointer take the kernels' compilation twice as long, minutes, and AddressSanitizer finds what they find.
+# Checks of every pointer take the kernels' compilation twice as long; AddressSanitizer finds what they find.
 KERNELS = ["-fno-sanitize=null,object-size,alignment"]
 FLAGS = [
     "-std=gnu11",
