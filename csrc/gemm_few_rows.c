@@ -15,14 +15,14 @@ typedef struct few_rows_task {
     char *workspace;
 } few_rows_task;
 
-/* Rows at a time: nearly equal groups of all. */
-static int64_t group_rows(const fc_gemm *g, const fc_context *ctx) {
-    return fc_ceil_div(g->m, fc_max(1, fc_ceil_div(g->m, ctx->kernels->few_rows)));
+/* Rows go in nearly equal groups. */
+static int64_t group_count(const fc_gemm *g, const fc_context *ctx) {
+    return fc_max(1, fc_ceil_div(g->m, ctx->kernels->few_rows));
 }
 
 /* Columns at a time. */
 static int64_t chunk_columns(const fc_gemm *g, const fc_context *ctx) {
-    const int64_t room = SUMS / fc_max(group_rows(g, ctx), 1);
+    const int64_t room = SUMS / fc_max(fc_ceil_div(g->m, group_count(g, ctx)), 1);
     const int64_t again = AGAIN_BYTES / (gemm_block_depth(g, ctx) * (int64_t)sizeof(float));
     return fc_max(1, (g->m > ctx->kernels->few_rows ? fc_min(room, again) : room) / COLUMNS) * COLUMNS;
 }
@@ -69,11 +69,12 @@ static void sum_block(const few_rows_task *t, const few_rows_block *s, int64_t m
 static void run_block(const few_rows_task *t, const few_rows_block *s, float *sums) {
     const fc_gemm *g = t->gemm;
     const fc_tile tile = gemm_epilogue(g, t->o->bias, s->k, s->depth, s->n);
-    const int64_t group = group_rows(g, t->ctx);
-    for (int64_t m = 0; m < g->m; m += group) {
-        const int64_t rows = fc_min(group, g->m - m);
-        sum_block(t, s, m, rows, sums, sums + SUMS);
-        for (int64_t i = 0; i < rows; i++)
+    const int64_t groups = group_count(g, t->ctx);
+    for (int64_t group = 0; group < groups; group++) {
+        int64_t m, end;
+        fc_split(g->m, groups, group, &m, &end);
+        sum_block(t, s, m, end - m, sums, sums + SUMS);
+        for (int64_t i = 0; i < end - m; i++)
             t->ctx->kernels->finish_row(&tile, s->columns, sums + i * s->step, t->o->c + (m + i) * g->c_stride + s->n);
     }
 }
