@@ -73,7 +73,7 @@ static void run(softmax_task *t, void *workspace, const fc_context *ctx) {
     /* An exponential takes as long as about 16 bytes of memory traffic. */
     const int threads = fc_threads_for_memory(size * 16, ctx);
     if (t->inner > 1) {
-        t->softmax.width = t->scratch_size ? softmax_width(columns, t->inner, arrays) : SOFTMAX_WIDEST;
+        t->softmax.width = t->scratch_size ? softmax_width(columns, t->inner, arrays) : FC_SOFTMAX_WIDEST;
         t->softmax.stream = t->softmax.stream && t->scratch_size > 0;
         fc_parallel(t->outer * fc_ceil_div(t->inner, t->softmax.width), threads, run_strided, t);
         return;

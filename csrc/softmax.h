@@ -2,13 +2,13 @@
 #ifndef FASTCONV_SOFTMAX_H
 #define FASTCONV_SOFTMAX_H
 
-#include "common.h"
+#include "kernels/kernels.h"
 
 enum {
     SOFTMAX_CHUNK = 4096,        /* an item is as many rows as make about this many elements */
     SOFTMAX_VECTOR = 16,         /* rows and neighbours in multiples of the widest vector: a cache line */
-    SOFTMAX_WIDEST = 256,        /* neighbours of an axis that is not the last are taken together, a quarter of a page of them, */
-    SOFTMAX_PAGE = 1024,         /* where columns are no less than a page apart (150 columns 64 KB apart: 0.6 of the time), */
+    SOFTMAX_PAGE = 1024,         /* FC_SOFTMAX_WIDEST neighbours of an axis that is not the last are taken together where columns
+                                  * are no less than a page apart (150 columns 64 KB apart: 0.6 of the time), */
     SOFTMAX_NEAR = 6144,         /* elsewhere as many as make so many floats of scratch: L1; */
     SOFTMAX_SCRATCH = 1 << 16    /* floats of scratch, the most: where a cache line of neighbours has more, they stay in y. */
 };
@@ -21,7 +21,7 @@ enum { SOFTMAX_STREAM_BYTES = 32 * 1024 * 1024 };
 static inline int64_t softmax_width(int64_t columns, int64_t inner, int arrays) {
     const int64_t budget = inner < SOFTMAX_PAGE ? SOFTMAX_NEAR : SOFTMAX_SCRATCH;
     const int64_t fits = budget / (columns * arrays) / SOFTMAX_VECTOR * SOFTMAX_VECTOR;
-    const int64_t most = fc_min(SOFTMAX_WIDEST, fc_round_up(inner, SOFTMAX_VECTOR));
+    const int64_t most = fc_min(FC_SOFTMAX_WIDEST, fc_round_up(inner, SOFTMAX_VECTOR));
     return fc_max(SOFTMAX_VECTOR, fc_min(fits, most));
 }
 

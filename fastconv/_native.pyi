@@ -306,6 +306,62 @@ def layer_norm_backward(
     dbias: Array | None,
     ctx: Context,
 ) -> None: ...
+def batch_norm(
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None,
+    ctx: Context,
+) -> Array: ...
+
+MAP_NORMS: dict[str, int]
+
+def map_norm(
+    x: Array,
+    kind: int,
+    groups: int | None,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None,
+    ctx: Context,
+) -> tuple[Array, Array, Array]: ...
+def map_norm_gradients(
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    kind: int,
+    groups: int | None,
+    weight: Array | None,
+    eps: float,
+    ctx: Context,
+) -> tuple[Array, Array, Array]: ...
+def row_norm(
+    rms: bool,
+    x: Array,
+    normalized_shape: int | tuple[int, ...],
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None,
+    keep: bool,
+    ctx: Context,
+) -> Array | tuple[Array, Array | None, Array]: ...
+def row_norm_gradients(
+    rms: bool,
+    dy: Array,
+    x: Array,
+    mean: Array | None,
+    var: Array,
+    normalized_shape: int | tuple[int, ...],
+    weight: Array | None,
+    eps: float,
+    ctx: Context,
+) -> tuple[Array, Array, Array | None]: ...
 def response_norm_forward(x: Array, size: int, alpha: float, beta: float, k: float, y: Array, ctx: Context) -> None: ...
 def response_norm_backward(
     dy: Array, x: Array, size: int, alpha: float, beta: float, k: float, dx: Array, ctx: Context

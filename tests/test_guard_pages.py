@@ -125,14 +125,16 @@ def elementwise_calls(rng):
 
 def softmax_calls(rng):
     shapes = [(3, columns) for columns in (*SIZES, 129, 1000)]
-    shapes += [(2, columns, inner) for columns in (1, 2, 5, 21, 130) for inner in SIZES]
+    shapes += [(rows, columns) for columns in (2, 3, 4) for rows in SIZES]
+    shapes += [(2, columns, inner) for columns in (1, 2, 3, 4, 5, 21, 130) for inner in SIZES]
     shapes += [
         (5, 20, 1030),
+        (2, 2, 1_100_032),
         (2, 4100, 3),
         (33, 130_001),
         (70_000, 61),
         (3, 45, 33_001),
-    ]  # the last three beyond caches
+    ]  # some beyond caches
     for shape in shapes:
         for log in (False, True):
             x, dy = 4 * reals(rng, shape), reals(rng, shape)

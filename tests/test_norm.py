@@ -646,3 +646,61 @@ def test_group_layer_and_response_norm_are_those_of_torch(rng, shape):
         compare(
             lambda a, n=numbers: functional.local_response_norm(a, **n), ops.local_response_norm(x, **numbers), grads, x
         )
+
+
+def every_other(values):
+    """The same values in memory that is not contiguous: no usual array to the binding."""
+    apart = np.zeros(2 * values.size, np.float32)
+    apart[::2] = values
+    return apart[::2]
+
+
+@pytest.mark.parametrize("order", ["C", "channels last"])
+@pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 5)])
+def test_usual_and_other_arrays_give_the_same_bits(rng, shape, order):
+    """The one call of the binding for usual arrays, and the way through Python for others."""
+    x, dy = rng.standard_normal((2, *shape)).astype(np.float32)
+    if order != "C" and x.ndim > 2:
+        x, dy = (np.ascontiguousarray(value.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for value in (x, dy))
+    weight, bias = affine(rng, 4)
+    last = affine(rng, shape[-1])
+    mean, var = weight, np.abs(bias)
+    pairs = [
+        (ops.batch_norm, (x, mean, var), (weight, bias)),
+        (ops.batch_norm_training, (x,), (weight, bias)),
+        (ops.batch_norm_backward, (dy, x, *ops.batch_norm_training(x)[1:]), (weight,)),
+        (ops.group_norm, (x, 2), (weight, bias)),
+        (ops.group_norm_training, (x, 2), (weight, bias)),
+        (ops.group_norm_backward, (dy, x, *ops.group_norm_training(x, 2)[1:], 2), (weight,)),
+        (ops.layer_norm, (x, shape[-1]), last),
+        (ops.layer_norm_training, (x, shape[-1]), last),
+        (ops.layer_norm_backward, (dy, x, *ops.layer_norm_training(x, shape[-1])[1:], shape[-1]), last[:1]),
+        (ops.rms_norm, (x, (shape[-1],)), last[:1]),
+        (ops.rms_norm_training, (x, (shape[-1],)), last[:1]),
+        (ops.rms_norm_backward, (dy, x, ops.rms_norm_training(x, shape[-1])[1], shape[-1]), last[:1]),
+    ]
+    if x.ndim > 2:
+        pairs += [
+            (ops.instance_norm, (x,), (weight, bias)),
+            (ops.instance_norm_training, (x,), (weight, bias)),
+            (ops.instance_norm_backward, (dy, x, *ops.instance_norm_training(x)[1:]), (weight,)),
+        ]
+    for function, operands, parameters in pairs:
+        usual, other = function(*operands, *parameters), function(*operands, *map(every_other, parameters))
+        if isinstance(usual, np.ndarray):
+            usual, other = (usual,), (other,)
+        assert len(usual) == len(other)
+        for a, b in zip(usual, other, strict=True):
+            assert a.shape == b.shape and a.strides == b.strides and np.array_equal(a, b), function.__name__
+
+
+def test_out_on_parameters_is_right(rng):
+    """`out` that lies on the weight, or on a part of x, is written after all is read."""
+    memory = rng.standard_normal(64).astype(np.float32)
+    statistics = np.zeros(8, np.float32), np.ones(8, np.float32)
+    for function, middle in ((ops.batch_norm, statistics), (ops.layer_norm, (8,)), (ops.rms_norm, (8,))):
+        for start in (4, 24):  # on rows of x; on the weight
+            own = memory.copy()
+            x, weight, out = own[:24].reshape(3, 8), own[24:32], own[start : start + 24].reshape(3, 8)
+            expected = function(x.copy(), *middle, weight.copy())
+            assert function(x, *middle, weight, out=out) is out and np.array_equal(out, expected)

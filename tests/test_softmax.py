@@ -208,6 +208,29 @@ def test_axis_that_is_not_the_last(isa, rng, name, columns):
             assert np.array_equal(gradient(*operands, 1, out=target), dx)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("columns", [2, 3, 4])
+def test_few_columns(isa, rng, name, columns):
+    """Any number of rows of two to four columns, classes of a mask: bits as along the other axis, in place too."""
+    function, gradient = getattr(ops, name), getattr(ops, f"{name}_backward")
+    for rows in (*range(1, 36), 5000):
+        x, dy = 4 * rng.standard_normal((2, rows, columns)).astype(np.float32)
+        x[rows // 2] += 5000  # beyond what exponents hold
+        y = function(x)
+        np.testing.assert_allclose(y, getattr(reference, name)(x), rtol=10 * EPS, atol=4 * EPS)
+        across = function(np.ascontiguousarray(x.T), 0)
+        assert np.array_equal(across.T, y)
+        dx = gradient(dy, y)
+        assert np.abs(dx - getattr(reference, f"{name}_backward")(dy, y)).max() <= 40 * EPS * np.abs(dy).max()
+        assert np.array_equal(gradient(np.ascontiguousarray(dy.T), across, 0).T, dx)
+        place, place_y = x.copy(), y.copy()
+        assert np.array_equal(function(place, out=place), y)
+        assert np.array_equal(gradient(dy, place_y, out=place_y), dx)
+        x[-1, 0] = np.nan
+        broken = function(x)
+        assert np.isnan(broken[-1]).all() and np.array_equal(broken[:-1], y[:-1])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_stays_with_its_neighbours(isa, rng, value):
     x = rng.standard_normal((2, 6, 37)).astype(np.float32)

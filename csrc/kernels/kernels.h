@@ -293,8 +293,9 @@ typedef struct fc_winograd_weight {
 } fc_winograd_weight;
 
 /* Softmax over `columns` elements that lie `step` apart. */
-/* Rows of at most so many contiguous columns are taken a vector of rows at a time, forward and backward. */
-enum { FC_SOFTMAX_SHORT = 128, FC_GRADIENT_SHORT = 24 };
+/* Rows of at most so many contiguous columns are taken a vector of rows at a time, forward and backward. Neighbours of an
+ * axis that is not the last are taken together, a quarter of a page at most. */
+enum { FC_SOFTMAX_SHORT = 128, FC_GRADIENT_SHORT = 24, FC_SOFTMAX_WIDEST = 256 };
 typedef struct fc_softmax {
     bool log, stream;        /* stream: y goes past the caches; not short rows */
     int64_t columns, step;

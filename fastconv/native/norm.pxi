@@ -1,5 +1,7 @@
 # Binding of norm.c, layer_norm.c and response_norm.c. Maps are (images, rows, channels), their statistics
 # (images, groups), weight and bias (channels,).
+#
+# `batch_norm`, `map_norm`, `row_norm` and their gradients are for usual arrays: see usual_norm.pxi.
 
 
 cdef fc_norm norm_of(object x, int64_t groups) except *:

@@ -26,6 +26,8 @@ from fastconv.ops import (
     rectifiers,
     recurrent,
     resampling,
+    response_normalization,
+    row_normalization,
     softmaxes,
     transposed,
     unpooling,
@@ -49,6 +51,8 @@ from fastconv.ops.rearrangement import *
 from fastconv.ops.rectifiers import *
 from fastconv.ops.recurrent import *
 from fastconv.ops.resampling import *
+from fastconv.ops.response_normalization import *
+from fastconv.ops.row_normalization import *
 from fastconv.ops.softmaxes import *
 from fastconv.ops.transposed import *
 from fastconv.ops.unpooling import *
@@ -67,6 +71,8 @@ __all__ = [
     *embeddings.__all__,
     *products.__all__,
     *normalization.__all__,
+    *row_normalization.__all__,
+    *response_normalization.__all__,
     *pooling.__all__,
     *resampling.__all__,
     *rearrangement.__all__,
