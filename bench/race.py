@@ -47,7 +47,8 @@ class Result(NamedTuple):
     """What a race found.
 
     times: {contender: seconds of every call}. peaks: {instruction set: flops a second}. skipped: {contender: why}.
-    bytes: of the operands and the result, each moved once.
+    bytes: of the operands and the result, each moved once. bandwidths: {"copy" or "read": bytes a second} of arrays of
+    as many bytes in all (bench/bandwidth.py).
     """
 
     task: tasks.Task
@@ -57,6 +58,7 @@ class Result(NamedTuple):
     skipped: dict
     versions: dict
     bytes: int
+    bandwidths: dict = {}
 
     @property
     def unit(self):
@@ -83,8 +85,13 @@ class Result(NamedTuple):
     def merged(self, other):
         """This result with the times of another race at the same task added."""
         times = {c: self.times.get(c, []) + other.times.get(c, []) for c in self.times | other.times}
-        peaks = {isa: max(peak, other.peaks.get(isa, 0.0)) for isa, peak in self.peaks.items()}
-        return self._replace(times=times, peaks=peaks)
+        return self._replace(
+            times=times, peaks=_highest(self.peaks, other.peaks), bandwidths=_highest(self.bandwidths, other.bandwidths)
+        )
+
+
+def _highest(one, other):
+    return {key: max(value, other.get(key, 0.0)) for key, value in one.items()}
 
 
 class Worker:
@@ -196,10 +203,24 @@ def enter(workers, task, contender, threads, expected):
     return answer["key"], None
 
 
-def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
+METERED = 0.015  # seconds that a peak or a bandwidth is measured in a round
+
+
+def measured(meter, threads, peaks, bandwidths, moved):
+    """Raise the peaks {instruction set: flops a second} and bandwidths {kind: bytes a second} to what is found now."""
+    for isa in peaks:
+        answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=METERED)
+        peaks[isa] = max(peaks[isa], answer["flops_per_second"])
+    for kind in bandwidths:
+        answer = meter.ask(do="bandwidth", kind=kind, bytes=moved, seconds=METERED)
+        bandwidths[kind] = max(bandwidths[kind], answer["bytes_per_second"])
+
+
+def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, bandwidths=()):
     """Time the contenders at a task: a Result.
 
-    seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
+    seconds: of each contender's turn in each of `rounds` rounds. bandwidths: which of "copy" and "read" to measure
+    beside the FMA peak, on one thread. Who is HOPELESS times slower than the fastest after
     two rounds runs no more.
     """
     expected, operands = str(Path(workers.folder.name, "expected.npy")), task.operands()
@@ -214,10 +235,9 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
     running = [contender for contender in contenders if contender not in skipped]
     times, meter = {contender: [] for contender in running}, workers.get("fastconv", threads)
     peaks = dict.fromkeys([c.isa for c in running if c.library == "fastconv"] or [None], 0.0)
+    bandwidths = dict.fromkeys(bandwidths, 0.0)
     for turn in range(rounds):
-        for isa in peaks:
-            answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=0.015)
-            peaks[isa] = max(peaks[isa], answer["flops_per_second"])
+        measured(meter, threads, peaks, bandwidths, moved)
         first = turn % max(1, len(running))
         for contender in running[first:] + running[:first]:
             worker = workers.get(contender.library, threads)
@@ -225,7 +245,7 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
         if turn == 1:
             fastest = min(min(values) for values in times.values())
             running = [contender for contender in running if min(times[contender]) < HOPELESS * fastest]
-    for library in {contender.library for contender in times}:
+    for library in {contender.library for contender in times} | {"fastconv"}:
         workers.get(library, threads).ask(do="forget")
     versions = {c.library: workers.get(c.library, threads).version for c in times}
-    return Result(task, threads, times, peaks, skipped, versions, moved)
+    return Result(task, threads, times, peaks, skipped, versions, moved, bandwidths)
