@@ -9,29 +9,12 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from bench import records, workloads
+from bench import records, shown, workloads
 from bench.peers import MODES
 from bench.records import of_peak, speed
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- speed: made by python -m bench.report, not by hand -->", "<!-- end of speed -->"
-# What the README shows: (op, pass) and the heading.
-SECTIONS = {
-    ("conv2d", "forward"): "convolution, forward",
-    ("conv2d", "backward_input"): "convolution, gradient in the input",
-    ("conv2d", "backward_weight"): "convolution, gradient in the weights",
-    ("maps", "forward"): "1-D, 3-D and transposed convolution, forward",
-    ("maps", "backward_input"): "1-D, 3-D and transposed convolution, gradient in the input",
-    ("maps", "backward_weight"): "1-D, 3-D and transposed convolution, gradient in the weights",
-    ("gemm", "forward"): "matrix product",
-    ("softmax", "softmax"): "softmax",
-    ("softmax", "log_softmax"): "logarithm of the softmax",
-    ("softmax", "softmax_backward"): "softmax, gradient",
-    ("softmax", "log_softmax_backward"): "logarithm of the softmax, gradient",
-    ("cross_entropy", "training"): "cross-entropy and its gradient",
-    ("recurrent", "forward"): "recurrent layer, forward",
-    ("recurrent", "training"): "recurrent layer, forward and backward",
-}
 NAMES = {"torch": "PyTorch", "numpy": "NumPy", "openvino": "OpenVINO"}
 ISAS = {"avx512": "AVX-512", "avx2": "AVX2"}
 
@@ -114,6 +97,58 @@ def table(rows, heading, digits=0):
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *lines])
 
 
+def _microseconds(record):
+    return None if record is None else record["seconds"] * 1e6
+
+
+def _time_cells(values):
+    """Three digits, the shortest time in bold."""
+    least = min(value for value in values if value is not None)
+    texts = []
+    for value in values:
+        digits = 2 if value is not None and value < 10 else 1 if value is not None and value < 100 else 0
+        cell = "-" if value is None else f"{value:.{digits}f}"
+        texts.append(f"**{cell}**" if value == least else cell)
+    return texts
+
+
+def times_table(rows, family, order, threads):
+    """A family's table: microseconds of each library at (op, pass, workload), and fastconv's speed over the best of
+    the others, on its first instruction set."""
+    groups = {}
+    for row in rows:
+        op, workload, pass_, _, _ = row.key
+        groups.setdefault((op, pass_, workload), []).append(row)
+    isas = list(dict.fromkeys(row.key[3] for row in rows))
+    libraries = [library for library in MODES if any(library in row.others for row in rows)]
+    plural = f", {threads} threads" if threads > 1 else ""
+    heads = [f"{family}{plural}, microseconds", *(f"fastconv, {ISAS.get(isa, isa)}" for isa in isas)]
+    heads += [NAMES.get(library, library) for library in libraries] + ["fastconv / best other"]
+    lines = [heads, ["---"] * len(heads)]
+    for key in order:
+        if key not in groups:
+            continue
+        (op, pass_, workload), group = key, groups[key]
+        by_isa, others = {row.key[3]: row.own for row in group}, group[0].others
+        values = [by_isa.get(isa) for isa in isas] + [others.get(library) for library in libraries]
+        label = f"{shown.pass_name(op, pass_)}: {workloads.describe(op, workload)}"
+        ratio = f"{group[0].ratio:.2f}" if group[0].rival else "-"
+        lines.append([label, *_time_cells(list(map(_microseconds, values))), ratio])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def readme_tables(found):
+    """The tables of what the README shows (bench/shown.py), as far as there are records of it."""
+    found = [record for record in found if shown.shown(record["op"], record["pass"], record["workload"])]
+    tables = [markdown(found, shown.PRODUCTS)]
+    for family in shown.FAMILIES:
+        order = shown.rows_of(family)
+        rows = [row for row in records.rows(found) if row.own and (row.key[0], row.key[2], row.key[1]) in order]
+        for threads in sorted({row.key[4] for row in rows}):
+            tables.append(times_table([row for row in rows if row.key[4] == threads], family, order, threads))
+    return "\n\n".join(filter(None, tables))
+
+
 def markdown(found, sections=None):
     """The tables of records: of the sections, or of everything there is."""
     rows = [row for row in records.rows(found) if row.own]
@@ -141,7 +176,7 @@ def readme_block(described, found):
         f"{libraries}. One thread unless a table says otherwise; the fastest in bold."
     )
     intro = textwrap.fill(intro, 120)
-    return f"{BEGIN}\n\n{intro}\n\n{markdown(found, SECTIONS)}\n\n{END}"
+    return f"{BEGIN}\n\n{intro}\n\n{readme_tables(found)}\n\n{END}"
 
 
 def with_block(readme, block):

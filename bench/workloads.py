@@ -188,19 +188,11 @@ def _pool2d(size):
         window = "global" if size.output == 1 else f"adaptive to {size.output}"
     else:
         window = f"{size.kernel}x{size.kernel}" + (f"/{size.stride}" if size.stride > 1 else "")
-    return f"{window}, {size.c}, {_square(size)}{_images(size)}"
-
-
-def _square(size):
-    return f"{size.h}" if size.h == size.w else f"{size.h}x{size.w}"
+    return f"{window}, {_images_of(size)}"
 
 
 def _interpolate(size):
-    return f"{size.factor} times, {size.c}, {_square(size)}{_images(size)}"
-
-
-def _rearrange(size):
-    return f"{size.c}, {_square(size)}{_images(size)}"
+    return f"{size.factor} times, {_images_of(size)}"
 
 
 def _count(size):
@@ -232,7 +224,7 @@ DESCRIPTIONS = {
     "gemm": _gemm,
     "pool2d": _pool2d,
     "interpolate": _interpolate,
-    "rearrange": _rearrange,
+    "rearrange": _images_of,
     "dropout": _count,
     "activation": _count,
     "elementwise": _images_of,

@@ -35,7 +35,7 @@ def lines(workers, options):
                 yield Line(row, "FAILED", None, 0.0, "", note=str(error))
 
 
-def main(arguments=None):
+def parsed(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m bench.marks", description="the speeds this package owes: reached or missed"
     )
@@ -46,7 +46,11 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=0.03, help="a turn of one contender in a round")
     parser.add_argument("--json", default=None, help="a file for all lines")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    options = parsed(arguments)
     start, found = time.perf_counter(), []
     with race.Workers() as workers:
         for line in lines(workers, options):
