@@ -9,7 +9,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from bench import records, shown, workloads
+from bench import records, tables, workloads
 from bench.peers import MODES
 from bench.records import of_peak, speed
 
@@ -112,7 +112,17 @@ def _time_cells(values):
     return texts
 
 
-def times_table(rows, family, order, threads):
+def _times_line(group, isas, libraries):
+    """One (op, pass, workload) of a family."""
+    op, workload, pass_, _, _ = group[0].key
+    by_isa, others = {row.key[3]: row.own for row in group}, group[0].others
+    values = [by_isa.get(isa) for isa in isas] + [others.get(library) for library in libraries]
+    label = f"{tables.pass_name(op, pass_)}: {workloads.describe(op, workload)}"
+    ratio = f"{group[0].ratio:.2f}" if group[0].rival else "-"
+    return [label, *_time_cells(list(map(_microseconds, values))), ratio]
+
+
+def times_table(rows, family, threads):
     """A family's table: microseconds of each library at (op, pass, workload), and fastconv's speed over the best of
     the others, on its first instruction set."""
     groups = {}
@@ -124,29 +134,20 @@ def times_table(rows, family, order, threads):
     plural = f", {threads} threads" if threads > 1 else ""
     heads = [f"{family}{plural}, microseconds", *(f"fastconv, {ISAS.get(isa, isa)}" for isa in isas)]
     heads += [NAMES.get(library, library) for library in libraries] + ["fastconv / best other"]
-    lines = [heads, ["---"] * len(heads)]
-    for key in order:
-        if key not in groups:
-            continue
-        (op, pass_, workload), group = key, groups[key]
-        by_isa, others = {row.key[3]: row.own for row in group}, group[0].others
-        values = [by_isa.get(isa) for isa in isas] + [others.get(library) for library in libraries]
-        label = f"{shown.pass_name(op, pass_)}: {workloads.describe(op, workload)}"
-        ratio = f"{group[0].ratio:.2f}" if group[0].rival else "-"
-        lines.append([label, *_time_cells(list(map(_microseconds, values))), ratio])
+    order = [key for key in tables.rows_of(family) if key in groups]
+    lines = [heads, ["---"] * len(heads), *(_times_line(groups[key], isas, libraries) for key in order)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def readme_tables(found):
-    """The tables of what the README shows (bench/shown.py), as far as there are records of it."""
-    found = [record for record in found if shown.shown(record["op"], record["pass"], record["workload"])]
-    tables = [markdown(found, shown.PRODUCTS)]
-    for family in shown.FAMILIES:
-        order = shown.rows_of(family)
-        rows = [row for row in records.rows(found) if row.own and (row.key[0], row.key[2], row.key[1]) in order]
-        for threads in sorted({row.key[4] for row in rows}):
-            tables.append(times_table([row for row in rows if row.key[4] == threads], family, order, threads))
-    return "\n\n".join(filter(None, tables))
+    """The tables of what the README shows (bench/tables.py), as far as there are records of it."""
+    found = [record for record in found if tables.shows(record["op"], record["pass"], record["workload"])]
+    made, rows = [markdown(found, tables.PRODUCTS)], [row for row in records.rows(found) if row.own]
+    for family in tables.FAMILIES:
+        own = [row for row in rows if (row.key[0], row.key[2], row.key[1]) in tables.rows_of(family)]
+        for threads in sorted({row.key[4] for row in own}):
+            made.append(times_table([row for row in own if row.key[4] == threads], family, threads))
+    return "\n\n".join(filter(None, made))
 
 
 def markdown(found, sections=None):
@@ -156,13 +157,13 @@ def markdown(found, sections=None):
     for row in rows:
         groups.setdefault((row.key[0], row.key[2], row.key[4]), []).append(row)
     wanted = sections or {(op, pass_): f"{op} {pass_}" for op, pass_, _ in groups}
-    tables = []
+    made = []
     for (op, pass_), heading in wanted.items():
         for (found_op, found_pass, threads), group in groups.items():
             if (found_op, found_pass) == (op, pass_):
                 plural = f", {threads} threads" if threads > 1 else ""
-                tables.append(table(group, f"{heading}{plural}, {group[0].own['unit']}"))
-    return "\n\n".join(tables)
+                made.append(table(group, f"{heading}{plural}, {group[0].own['unit']}"))
+    return "\n\n".join(made)
 
 
 def readme_block(described, found):

@@ -14,7 +14,7 @@ if not (ROOT / "bench").is_dir():
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # last: an installed fastconv comes before the clone's
 
-from bench import bandwidth, compare, marks, peers, race, records, report, shown, tasks, workloads  # noqa: E402
+from bench import bandwidth, compare, marks, peers, race, records, report, tables, tasks, workloads  # noqa: E402
 from bench.marks import __main__ as marks_main  # noqa: E402
 from bench.marks import ops as mark_ops  # noqa: E402
 from bench.marks.__main__ import chosen_rows  # noqa: E402
@@ -123,19 +123,19 @@ def test_rows_of_marks_are_chosen_by_name_and_group():
 
 
 def test_what_the_readme_shows_is_timed():
-    for family in shown.FAMILIES:
-        rows = shown.rows_of(family)
+    for family in tables.FAMILIES:
+        rows = tables.rows_of(family)
         assert 4 <= len(rows) <= 12 and len(set(rows)) == len(rows)
         labels = set()
         for op, pass_, name in rows:
             assert tasks.Task(op, pass_, workloads.SIZES[op][name]) in workloads.every(op)
-            labels.add(f"{shown.pass_name(op, pass_)}: {workloads.describe(op, name)}")
+            labels.add(f"{tables.pass_name(op, pass_)}: {workloads.describe(op, name)}")
         assert len(labels) == len(rows)
-    for op, names in shown.WORKLOADS.items():
+    for op, names in tables.WORKLOADS.items():
         assert set(names) <= {size.name for size in workloads.sizes(op)}
-    assert all(pass_ in tasks.OPS[op].passes for op, pass_ in shown.PRODUCTS)
-    assert shown.shown("conv2d", "forward", "vgg16_conv1_2") and shown.shown("pool2d", "max", "sppf_5x5")
-    assert not shown.shown("gemm", "forward", "heads_8") and not shown.shown("pool2d", "max", "spp_9x9")
+    assert all(pass_ in tasks.OPS[op].passes for op, pass_ in tables.PRODUCTS)
+    assert tables.shows("conv2d", "forward", "vgg16_conv1_2") and tables.shows("pool2d", "max", "sppf_5x5")
+    assert not tables.shows("gemm", "forward", "heads_8") and not tables.shows("pool2d", "max", "spp_9x9")
 
 
 def test_workloads_for_marks_alone_are_in_no_set():

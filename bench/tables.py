@@ -99,7 +99,7 @@ def rows_of(family):
 IN_FAMILIES = {row for family in FAMILIES for row in rows_of(family)}
 
 
-def shown(op, pass_, workload):
+def shows(op, pass_, workload):
     """Whether the README shows this."""
     if (op, pass_) in PRODUCTS:
         return workload in WORKLOADS.get(op, (workload,))
