@@ -166,14 +166,24 @@ def markdown(found, sections=None):
     return "\n\n".join(made)
 
 
+def _peaks(found):
+    """The FMA peak of a core, of each of fastconv's instruction sets where they differ."""
+    peaks = {}
+    for record in found:
+        if record["library"] == "fastconv":
+            peak = round(record["peak"] / 1e9 / record["threads"])
+            peaks[record["isa"]] = max(peak, peaks.get(record["isa"], 0))
+    if len(set(peaks.values())) == 1:
+        return f"{next(iter(peaks.values()))} GFLOP/s"
+    return ", ".join(f"{peak} GFLOP/s with {ISAS.get(isa, isa)}" for isa, peak in peaks.items())
+
+
 def readme_block(described, found):
     """What stands between the README's markers."""
     versions = {record["library"]: record["version"] for record in found}
     libraries = ", ".join(f"{NAMES.get(key, key)} {value}" for key, value in versions.items() if key != "fastconv")
-    peaks = sorted({round(record["peak"] / 1e9 / record["threads"]) for record in found})
-    peak = f"{peaks[0]} to {peaks[-1]}" if len(peaks) > 1 else f"{peaks[0]}"
     intro = (
-        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {peak} GFLOP/s. "
+        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {_peaks(found)}. "
         f"{libraries}. One thread unless a table says otherwise; the fastest in bold."
     )
     intro = textwrap.fill(intro, 120)

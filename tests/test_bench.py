@@ -321,6 +321,14 @@ def test_families_have_tables_in_microseconds():
     assert norms.splitlines()[-1] == "| training: layer norm, 4096 x 768 | **1000** | - |"
 
 
+def test_the_readme_names_the_peaks_of_instruction_sets():
+    of = lambda isa, peak: record("fastconv", "auto", 1e-3, isa=isa, peak=peak)
+    alike = report.readme_block({}, [of("avx512", 117.6e9), of("avx2", 118.1e9), of("avx2", 90e9)])
+    assert "in the same run: 118 GFLOP/s." in alike.replace("\n", " ")
+    apart = report.readme_block({}, [of("avx512", 272e9), of("avx2", 136e9)])
+    assert "272 GFLOP/s with AVX-512, 136 GFLOP/s with AVX2." in apart.replace("\n", " ")
+
+
 def test_files_of_pieces_merge_and_later_ones_replace_tasks(tmp_path):
     relu = ("activation", "in_cache_64k", "relu")
     first = [op_record("fastconv", 1e-6, *relu, "avx2"), op_record("torch", 1e-6, *relu), *RUN]
