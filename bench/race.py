@@ -159,12 +159,21 @@ class Worker:
                 pipe.close()
 
 
+class Answer(NamedTuple):
+    """The right result of a task: its file, the largest error that is rounding, the bytes that the task moves."""
+
+    path: str
+    allowed: float
+    bytes: int
+
+
 class Workers:
     """The processes of a session, started when first asked for: one a library and number of threads."""
 
     def __init__(self):
         self.workers = {}
         self.folder = tempfile.TemporaryDirectory()
+        self.answers = {}  # {task: Answer} of the last task: races are often run again
 
     def __enter__(self):
         return self
@@ -178,6 +187,16 @@ class Workers:
             worker.close()
         self.folder.cleanup()
 
+    def answer(self, task):
+        """What the task's results are compared with."""
+        if task not in self.answers:
+            path, operands = str(Path(self.folder.name, "expected.npy")), task.operands()
+            right = task.expected(operands)
+            np.save(path, right)
+            moved = sum(array.nbytes for array in (*operands.values(), right))
+            self.answers = {task: Answer(path, task.allowed(operands, right), moved)}
+        return self.answers[task]
+
     def get(self, library, threads):
         key = library, threads
         if key not in self.workers or self.workers[key].ended:
@@ -185,18 +204,18 @@ class Workers:
         return self.workers[key]
 
 
-def enter(workers, task, contender, threads, expected):
+def enter(workers, task, contender, threads, right):
     """(key, None) of a contender whose result is right, or (None, why it does not run: FAILED where it should)."""
     worker = workers.get(contender.library, threads)
     if worker.missing:
         return None, f"not installed ({worker.missing})"
     options = {"threads": threads, "isa": contender.isa}
     try:
-        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
+        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=right.path)
         if "unsupported" in answer:
             return None, answer["unsupported"]
         # Not "error > allowed", which a NaN would pass.
-        if answer["error"] != 0 and not answer["error"] <= task.allowed(task.operands(), np.load(expected)):
+        if answer["error"] != 0 and not answer["error"] <= right.allowed:
             return None, f"{FAILED}the result is wrong by {answer['error']}"
     except WorkerError as error:
         return None, f"{FAILED}{str(error).splitlines()[0]}"  # its own affair: the others are still compared
@@ -223,13 +242,10 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, bandwidth
     beside the FMA peak, on one thread. Who is HOPELESS times slower than the fastest after
     two rounds runs no more.
     """
-    expected, operands = str(Path(workers.folder.name, "expected.npy")), task.operands()
-    right = task.expected(operands)
-    np.save(expected, right)
-    moved = sum(array.nbytes for array in (*operands.values(), right))
+    right = workers.answer(task)
     keys, skipped = {}, {}
     for contender in contenders:
-        keys[contender], reason = enter(workers, task, contender, threads, expected)
+        keys[contender], reason = enter(workers, task, contender, threads, right)
         if reason:
             skipped[contender] = reason
     running = [contender for contender in contenders if contender not in skipped]
@@ -237,7 +253,7 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, bandwidth
     peaks = dict.fromkeys([c.isa for c in running if c.library == "fastconv"] or [None], 0.0)
     bandwidths = dict.fromkeys(bandwidths, 0.0)
     for turn in range(rounds):
-        measured(meter, threads, peaks, bandwidths, moved)
+        measured(meter, threads, peaks, bandwidths, right.bytes)
         first = turn % max(1, len(running))
         for contender in running[first:] + running[:first]:
             worker = workers.get(contender.library, threads)
@@ -248,4 +264,4 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, bandwidth
     for library in {contender.library for contender in times} | {"fastconv"}:
         workers.get(library, threads).ask(do="forget")
     versions = {c.library: workers.get(c.library, threads).version for c in times}
-    return Result(task, threads, times, peaks, skipped, versions, moved, bandwidths)
+    return Result(task, threads, times, peaks, skipped, versions, right.bytes, bandwidths)

@@ -72,7 +72,7 @@ FOR_MARKS = {
     "pool2d": [
         batch(POOLS["vgg16_pool1"], 4),
         batch(POOLS["resnet50_pool"], 16),
-        batch(POOLS["sppf_5x5"], 96),
+        batch(POOLS["sppf_5x5"], 64),
         batch(POOLS["global_7x7"], 128),
         batch(POOLS["adaptive_7"], 64),
     ],

@@ -18,7 +18,7 @@ from bench import bandwidth, compare, marks, peers, race, records, report, table
 from bench.marks import __main__ as marks_main  # noqa: E402
 from bench.marks import ops as mark_ops  # noqa: E402
 from bench.marks.__main__ import chosen_rows  # noqa: E402
-from bench.marks.checks import RIVALS  # noqa: E402
+from bench.marks.checks import RIVALS, worth_another_run  # noqa: E402
 from fastconv import _native, ops  # noqa: E402
 
 DIGESTS = sorted((ROOT / "docs" / "bench").glob("*.json"))
@@ -200,7 +200,8 @@ def test_a_wrong_result_is_not_timed(tmp_path):
     np.save(tmp_path / "wrong.npy", SMALL.expected(SMALL.operands()) + 1)
     with race.Workers() as workers:
         for contender in racing("fastconv:direct", "numpy:im2col"):
-            key, reason = race.enter(workers, SMALL, contender, 1, str(tmp_path / "wrong.npy"))
+            wrong = workers.answer(SMALL)._replace(path=str(tmp_path / "wrong.npy"))
+            key, reason = race.enter(workers, SMALL, contender, 1, wrong)
             assert key is None
             assert reason.startswith(race.FAILED) and "wrong by 1" in reason
 
@@ -372,6 +373,9 @@ def test_marks_of_bandwidth_and_of_single_modes_are_judged():
     assert (of_copy.measured, of_copy.mark, of_copy.reached) == (pytest.approx(0.8), 0.9, False)
     assert (over_nchw.measured, over_nchw.reached) == (pytest.approx(4.0), False)
     assert (over.measured, over.reached) == (pytest.approx(2.0), True)
+    again = worth_another_run(check, [own, fast, slow], result, [of_copy, over])
+    assert again == [own]  # what is ahead of the others is not raced against them again
+    assert worth_another_run(check, [own, fast, slow], result, [over_nchw]) == [own, slow]
     shown_only = next(marks.judged(check._replace(of_copy=0.0), own, result))
     assert shown_only.reached and "MISSED" not in marks.text(shown_only) and ">=" not in marks.text(shown_only)
 

@@ -108,10 +108,11 @@ def contenders(check, isa):
     return own, [own, *racing] if known else []
 
 
-def _worth_another_run(check, racing, result):
-    """fastconv and, of each mark's libraries, the two fastest modes."""
+def worth_another_run(check, racing, result, lines):
+    """fastconv and, of the libraries of each mark that is missed, the two fastest modes."""
     chosen = [contender for contender in racing if contender.library == "fastconv"]
-    for name, _ in check.over:
+    missed = {line.unit for line in lines if not line.reached}
+    for name in (name for name, _ in check.over if f"x {name}" in missed):
         known = [c for c in racing if rivals_of(name, c) and c in result.times]
         chosen += sorted(known, key=result.best)[:2]
     return list(dict.fromkeys(chosen))
@@ -130,6 +131,6 @@ def run_check(check, workers, options):
     result = run(racing, options.rounds)
     lines = list(judged(check, own, result))
     if own in result.times and not all(line.reached for line in lines):
-        result = result.merged(run(_worth_another_run(check, racing, result), 2 * options.rounds))
+        result = result.merged(run(worth_another_run(check, racing, result, lines), 2 * options.rounds))
         lines = list(judged(check, own, result))
     return lines

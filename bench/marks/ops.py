@@ -21,7 +21,7 @@ PRODUCTS = {
 ROWS_TIMES_MATRIX = ("hidden_1024", "resnet50_classifier", "vgg16_fc7")
 ROWS_TIMES_MATRIX += tuple(f"{name}_linear" for name in ROWS_TIMES_MATRIX)
 # Windows 2x2/2, 3x3/2, 3x3, 5x5, global and adaptive: beyond the caches.
-POOLS = ("vgg16_pool1_n4", "resnet50_pool_n16", "pool_3x3_s1_256", "sppf_5x5_n96", "global_7x7_n128", "adaptive_7_n64")
+POOLS = ("vgg16_pool1_n4", "resnet50_pool_n16", "pool_3x3_s1_256", "sppf_5x5_n64", "global_7x7_n128", "adaptive_7_n64")
 POOL_MARKS = (("torch nchw", 5.0), ("best peer", 1.3))
 CYCLES = {"exp": 7.0, "tanh": 10.0, "sigmoid": 10.0, "gelu": 13.0, "silu": 11.0}
 ROWS = ("rows_1000_batch_262", "rows_10_batch_26214", "rows_100_batch_2621", "rows_50000_batch_64")
