@@ -13,7 +13,7 @@ ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:
     sys.path.append(ROOT)  # last: an installed fastconv comes before the clone's
 
-from bench import compare, race, records, report  # noqa: E402
+from bench import compare, race, records, report, tables  # noqa: E402
 from bench.peers import MODES  # noqa: E402
 
 
@@ -23,6 +23,7 @@ def pytest_addoption(parser):
     group.addoption("--passes", default=None, help="passes of convolutions, comma-separated (default: all)")
     group.addoption("--peers", default=",".join(MODES), help="libraries beside fastconv, comma-separated; none")
     group.addoption("--quick", action="store_true", help="four layers, two rounds: half a minute")
+    group.addoption("--readme", action="store_true", help="only what README.md's tables show (bench/tables.py)")
     group.addoption("--threads", type=int, default=1, help="threads every library may use (default 1)")
     group.addoption(
         "--isa", default=None, help="fastconv's, comma-separated: baseline, avx2, avx512 (default: the best there is)"
@@ -78,6 +79,7 @@ def pytest_generate_tests(metafunc):
     pairs = [
         (task, contender)
         for task in metafunc.module.tasks(config)
+        if not config.getoption("readme") or tables.shows(task.op, task.pass_, task.size.name)
         for contender in compare.contenders(task.op, task.pass_, isas)
         if contender.library in ("fastconv", *peers)
     ]

@@ -47,7 +47,8 @@ class Result(NamedTuple):
     """What a race found.
 
     times: {contender: seconds of every call}. peaks: {instruction set: flops a second}. skipped: {contender: why}.
-    bytes: of the operands and the result, each moved once.
+    bytes: of the operands and the result, each moved once. bandwidths: {"copy" or "read": bytes a second} of arrays of
+    as many bytes in all (bench/bandwidth.py).
     """
 
     task: tasks.Task
@@ -57,6 +58,7 @@ class Result(NamedTuple):
     skipped: dict
     versions: dict
     bytes: int
+    bandwidths: dict = {}
 
     @property
     def unit(self):
@@ -83,8 +85,13 @@ class Result(NamedTuple):
     def merged(self, other):
         """This result with the times of another race at the same task added."""
         times = {c: self.times.get(c, []) + other.times.get(c, []) for c in self.times | other.times}
-        peaks = {isa: max(peak, other.peaks.get(isa, 0.0)) for isa, peak in self.peaks.items()}
-        return self._replace(times=times, peaks=peaks)
+        return self._replace(
+            times=times, peaks=_highest(self.peaks, other.peaks), bandwidths=_highest(self.bandwidths, other.bandwidths)
+        )
+
+
+def _highest(one, other):
+    return {key: max(value, other.get(key, 0.0)) for key, value in one.items()}
 
 
 class Worker:
@@ -152,12 +159,21 @@ class Worker:
                 pipe.close()
 
 
+class Answer(NamedTuple):
+    """The right result of a task: its file, the largest error that is rounding, the bytes that the task moves."""
+
+    path: str
+    allowed: float
+    bytes: int
+
+
 class Workers:
     """The processes of a session, started when first asked for: one a library and number of threads."""
 
     def __init__(self):
         self.workers = {}
         self.folder = tempfile.TemporaryDirectory()
+        self.answers = {}  # {task: Answer} of the last task: races are often run again
 
     def __enter__(self):
         return self
@@ -171,6 +187,16 @@ class Workers:
             worker.close()
         self.folder.cleanup()
 
+    def answer(self, task):
+        """What the task's results are compared with."""
+        if task not in self.answers:
+            path, operands = str(Path(self.folder.name, "expected.npy")), task.operands()
+            right = task.expected(operands)
+            np.save(path, right)
+            moved = sum(array.nbytes for array in (*operands.values(), right))
+            self.answers = {task: Answer(path, task.allowed(operands, right), moved)}
+        return self.answers[task]
+
     def get(self, library, threads):
         key = library, threads
         if key not in self.workers or self.workers[key].ended:
@@ -178,46 +204,56 @@ class Workers:
         return self.workers[key]
 
 
-def enter(workers, task, contender, threads, expected):
+def enter(workers, task, contender, threads, right):
     """(key, None) of a contender whose result is right, or (None, why it does not run: FAILED where it should)."""
     worker = workers.get(contender.library, threads)
     if worker.missing:
         return None, f"not installed ({worker.missing})"
     options = {"threads": threads, "isa": contender.isa}
     try:
-        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=expected)
+        answer = worker.ask(do="prepare", task=task.dumps(), mode=contender.mode, options=options, expected=right.path)
         if "unsupported" in answer:
             return None, answer["unsupported"]
         # Not "error > allowed", which a NaN would pass.
-        if answer["error"] != 0 and not answer["error"] <= task.allowed(task.operands(), np.load(expected)):
+        if answer["error"] != 0 and not answer["error"] <= right.allowed:
             return None, f"{FAILED}the result is wrong by {answer['error']}"
     except WorkerError as error:
         return None, f"{FAILED}{str(error).splitlines()[0]}"  # its own affair: the others are still compared
     return answer["key"], None
 
 
-def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
+METERED = 0.015  # seconds that a peak or a bandwidth is measured in a round
+
+
+def measured(meter, threads, peaks, bandwidths, moved):
+    """Raise the peaks {instruction set: flops a second} and bandwidths {kind: bytes a second} to what is found now."""
+    for isa in peaks:
+        answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=METERED)
+        peaks[isa] = max(peaks[isa], answer["flops_per_second"])
+    for kind in bandwidths:
+        answer = meter.ask(do="bandwidth", kind=kind, bytes=moved, seconds=METERED)
+        bandwidths[kind] = max(bandwidths[kind], answer["bytes_per_second"])
+
+
+def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05, bandwidths=()):
     """Time the contenders at a task: a Result.
 
-    seconds: of each contender's turn in each of `rounds` rounds. Who is HOPELESS times slower than the fastest after
+    seconds: of each contender's turn in each of `rounds` rounds. bandwidths: which of "copy" and "read" to measure
+    beside the FMA peak, on one thread. Who is HOPELESS times slower than the fastest after
     two rounds runs no more.
     """
-    expected, operands = str(Path(workers.folder.name, "expected.npy")), task.operands()
-    right = task.expected(operands)
-    np.save(expected, right)
-    moved = sum(array.nbytes for array in (*operands.values(), right))
+    right = workers.answer(task)
     keys, skipped = {}, {}
     for contender in contenders:
-        keys[contender], reason = enter(workers, task, contender, threads, expected)
+        keys[contender], reason = enter(workers, task, contender, threads, right)
         if reason:
             skipped[contender] = reason
     running = [contender for contender in contenders if contender not in skipped]
     times, meter = {contender: [] for contender in running}, workers.get("fastconv", threads)
     peaks = dict.fromkeys([c.isa for c in running if c.library == "fastconv"] or [None], 0.0)
+    bandwidths = dict.fromkeys(bandwidths, 0.0)
     for turn in range(rounds):
-        for isa in peaks:
-            answer = meter.ask(do="peak", options={"threads": threads, "isa": isa}, seconds=0.015)
-            peaks[isa] = max(peaks[isa], answer["flops_per_second"])
+        measured(meter, threads, peaks, bandwidths, right.bytes)
         first = turn % max(1, len(running))
         for contender in running[first:] + running[:first]:
             worker = workers.get(contender.library, threads)
@@ -225,7 +261,7 @@ def race(workers, task, contenders, threads=1, rounds=8, seconds=0.05):
         if turn == 1:
             fastest = min(min(values) for values in times.values())
             running = [contender for contender in running if min(times[contender]) < HOPELESS * fastest]
-    for library in {contender.library for contender in times}:
+    for library in {contender.library for contender in times} | {"fastconv"}:
         workers.get(library, threads).ask(do="forget")
     versions = {c.library: workers.get(c.library, threads).version for c in times}
-    return Result(task, threads, times, peaks, skipped, versions, moved)
+    return Result(task, threads, times, peaks, skipped, versions, right.bytes, bandwidths)

@@ -127,12 +127,17 @@ def load(path):
 
 
 def load_all(paths):
-    """The records of several files as one run, in the order of tables."""
-    machines, records = {}, []
+    """The records of several files, in the order of tables. What a later file has of a task replaces what earlier ones
+    have: times of two runs are not compared."""
+    machines, by_task = {}, {}
     for path in paths:
         described, found = load(path)
         machines |= described
-        records += found
+        of_file = {}
+        for record in found:
+            of_file.setdefault(tuple(record[key] for key in ("op", "workload", "pass", "threads")), []).append(record)
+        by_task |= of_file
+    records = [record for group in by_task.values() for record in group]
     return machines, sorted(records, key=lambda record: workloads.position(record["op"], record["workload"]))
 
 

@@ -9,29 +9,12 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from bench import records, workloads
+from bench import records, tables, workloads
 from bench.peers import MODES
 from bench.records import of_peak, speed
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- speed: made by python -m bench.report, not by hand -->", "<!-- end of speed -->"
-# What the README shows: (op, pass) and the heading.
-SECTIONS = {
-    ("conv2d", "forward"): "convolution, forward",
-    ("conv2d", "backward_input"): "convolution, gradient in the input",
-    ("conv2d", "backward_weight"): "convolution, gradient in the weights",
-    ("maps", "forward"): "1-D, 3-D and transposed convolution, forward",
-    ("maps", "backward_input"): "1-D, 3-D and transposed convolution, gradient in the input",
-    ("maps", "backward_weight"): "1-D, 3-D and transposed convolution, gradient in the weights",
-    ("gemm", "forward"): "matrix product",
-    ("softmax", "softmax"): "softmax",
-    ("softmax", "log_softmax"): "logarithm of the softmax",
-    ("softmax", "softmax_backward"): "softmax, gradient",
-    ("softmax", "log_softmax_backward"): "logarithm of the softmax, gradient",
-    ("cross_entropy", "training"): "cross-entropy and its gradient",
-    ("recurrent", "forward"): "recurrent layer, forward",
-    ("recurrent", "training"): "recurrent layer, forward and backward",
-}
 NAMES = {"torch": "PyTorch", "numpy": "NumPy", "openvino": "OpenVINO"}
 ISAS = {"avx512": "AVX-512", "avx2": "AVX2"}
 
@@ -114,6 +97,59 @@ def table(rows, heading, digits=0):
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *lines])
 
 
+def _microseconds(record):
+    return None if record is None else record["seconds"] * 1e6
+
+
+def _time_cells(values):
+    """Three digits, the shortest time in bold."""
+    least = min(value for value in values if value is not None)
+    texts = []
+    for value in values:
+        digits = 2 if value is not None and value < 10 else 1 if value is not None and value < 100 else 0
+        cell = "-" if value is None else f"{value:.{digits}f}"
+        texts.append(f"**{cell}**" if value == least else cell)
+    return texts
+
+
+def _times_line(group, isas, libraries):
+    """One (op, pass, workload) of a family."""
+    op, workload, pass_, _, _ = group[0].key
+    by_isa, others = {row.key[3]: row.own for row in group}, group[0].others
+    values = [by_isa.get(isa) for isa in isas] + [others.get(library) for library in libraries]
+    label = f"{tables.pass_name(op, pass_)}: {workloads.describe(op, workload)}"
+    ratio = f"{group[0].ratio:.2f}" if group[0].rival else "-"
+    return [label, *_time_cells(list(map(_microseconds, values))), ratio]
+
+
+def times_table(rows, family, threads):
+    """A family's table: microseconds of each library at (op, pass, workload), and fastconv's speed over the best of
+    the others, on its first instruction set."""
+    groups = {}
+    for row in rows:
+        op, workload, pass_, _, _ = row.key
+        groups.setdefault((op, pass_, workload), []).append(row)
+    isas = list(dict.fromkeys(row.key[3] for row in rows))
+    libraries = [library for library in MODES if any(library in row.others for row in rows)]
+    plural = f", {threads} threads" if threads > 1 else ""
+    heads = [f"{family}{plural}, microseconds", *(f"fastconv, {ISAS.get(isa, isa)}" for isa in isas)]
+    heads += [NAMES.get(library, library) for library in libraries] + ["fastconv / best other"]
+    order = [key for key in tables.rows_of(family) if key in groups]
+    lines = [heads, ["---"] * len(heads), *(_times_line(groups[key], isas, libraries) for key in order)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def readme_tables(found):
+    """The tables of what the README shows (bench/tables.py), as far as there are records of it."""
+    found = [record for record in found if tables.shows(record["op"], record["pass"], record["workload"])]
+    made, rows = [markdown(found, tables.PRODUCTS)], [row for row in records.rows(found) if row.own]
+    for family in tables.FAMILIES:
+        own = [row for row in rows if (row.key[0], row.key[2], row.key[1]) in tables.rows_of(family)]
+        for threads in sorted({row.key[4] for row in own}):
+            made.append(times_table([row for row in own if row.key[4] == threads], family, threads))
+    return "\n\n".join(filter(None, made))
+
+
 def markdown(found, sections=None):
     """The tables of records: of the sections, or of everything there is."""
     rows = [row for row in records.rows(found) if row.own]
@@ -121,27 +157,37 @@ def markdown(found, sections=None):
     for row in rows:
         groups.setdefault((row.key[0], row.key[2], row.key[4]), []).append(row)
     wanted = sections or {(op, pass_): f"{op} {pass_}" for op, pass_, _ in groups}
-    tables = []
+    made = []
     for (op, pass_), heading in wanted.items():
         for (found_op, found_pass, threads), group in groups.items():
             if (found_op, found_pass) == (op, pass_):
                 plural = f", {threads} threads" if threads > 1 else ""
-                tables.append(table(group, f"{heading}{plural}, {group[0].own['unit']}"))
-    return "\n\n".join(tables)
+                made.append(table(group, f"{heading}{plural}, {group[0].own['unit']}"))
+    return "\n\n".join(made)
+
+
+def _peaks(found):
+    """The FMA peak of a core, of each of fastconv's instruction sets where they differ."""
+    peaks = {}
+    for record in found:
+        if record["library"] == "fastconv":
+            peak = round(record["peak"] / 1e9 / record["threads"])
+            peaks[record["isa"]] = max(peak, peaks.get(record["isa"], 0))
+    if len(set(peaks.values())) == 1:
+        return f"{next(iter(peaks.values()))} GFLOP/s"
+    return ", ".join(f"{peak} GFLOP/s with {ISAS.get(isa, isa)}" for isa, peak in peaks.items())
 
 
 def readme_block(described, found):
     """What stands between the README's markers."""
     versions = {record["library"]: record["version"] for record in found}
     libraries = ", ".join(f"{NAMES.get(key, key)} {value}" for key, value in versions.items() if key != "fastconv")
-    peaks = sorted({round(record["peak"] / 1e9 / record["threads"]) for record in found})
-    peak = f"{peaks[0]} to {peaks[-1]}" if len(peaks) > 1 else f"{peaks[0]}"
     intro = (
-        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {peak} GFLOP/s. "
+        f"Measured on: {described.get('cpu', 'an unnamed CPU')}. FMA peak of a core in the same run: {_peaks(found)}. "
         f"{libraries}. One thread unless a table says otherwise; the fastest in bold."
     )
     intro = textwrap.fill(intro, 120)
-    return f"{BEGIN}\n\n{intro}\n\n{markdown(found, SECTIONS)}\n\n{END}"
+    return f"{BEGIN}\n\n{intro}\n\n{readme_tables(found)}\n\n{END}"
 
 
 def with_block(readme, block):

@@ -4,6 +4,7 @@
     {"do": "time", "key": n, "seconds": s}   -> {"times": [seconds a call, ...]}
     {"do": "first", "task": ..., "options": {...}}  -> {"extra": seconds}              (fastconv alone)
     {"do": "peak", "options": {...}, "seconds": s}  -> {"flops_per_second": f}         (fastconv alone)
+    {"do": "bandwidth", "kind": "copy" or "read", "bytes": n, "seconds": s}  -> {"bytes_per_second": f}
     {"do": "forget"}                         -> {}     (drops all that was prepared)
 
 Whatever a library prints goes to stderr.
@@ -20,7 +21,7 @@ import time
 
 import numpy as np
 
-from bench import tasks
+from bench import bandwidth, tasks
 from bench.peers import Unsupported
 
 SHORTEST = 50e-6  # seconds of one measurement: shorter calls are timed several at a time
@@ -54,13 +55,15 @@ class Server:
 
     def __init__(self, peer):
         self.peer, self.calls = peer, {}  # {key: (call, options)}
+        self.meters = {}  # {(kind, bytes): calls}
 
     def prepare(self, command):
         task, options = tasks.Task.loads(command["task"]), command["options"]
         self.peer.configure(options)
         try:
-            call, fetch = self.peer.prepare(task, command["mode"], options, task.operands())
-            result = fetch(call())
+            operands = task.operands()
+            call, fetch = self.peer.prepare(task, command["mode"], options, operands)
+            result = task.compared(operands, fetch(call()))
         except Unsupported as reason:
             return {"unsupported": str(reason)}
         right = np.load(command["expected"], mmap_mode="r")
@@ -88,8 +91,18 @@ class Server:
         self.peer.configure(command["options"])
         return {"flops_per_second": profile.fma_peak(seconds=command["seconds"])}
 
+    def bandwidth(self, command):
+        """Of arrays that are kept for the next rounds, best of all calls."""
+        kind, count = command["kind"], command["bytes"]
+        if (kind, count) not in self.meters:
+            self.meters[kind, count] = bandwidth.KINDS[kind](count)
+        calls = self.meters[kind, count]
+        best = min(min(measure(call, command["seconds"] / len(calls))) for call in calls)
+        return {"bytes_per_second": count / best}
+
     def forget(self, command):
         self.calls.clear()
+        self.meters.clear()
         return {}
 
     def answer(self, command):

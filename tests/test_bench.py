@@ -14,8 +14,12 @@ if not (ROOT / "bench").is_dir():
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # last: an installed fastconv comes before the clone's
 
-from bench import compare, marks, peers, race, records, report, tasks, workloads  # noqa: E402
-from fastconv import ops  # noqa: E402
+from bench import bandwidth, compare, marks, peers, race, records, report, tables, tasks, workloads  # noqa: E402
+from bench.marks import __main__ as marks_main  # noqa: E402
+from bench.marks import ops as mark_ops  # noqa: E402
+from bench.marks.__main__ import chosen_rows  # noqa: E402
+from bench.marks.checks import RIVALS, worth_another_run  # noqa: E402
+from fastconv import _native, ops  # noqa: E402
 
 DIGESTS = sorted((ROOT / "docs" / "bench").glob("*.json"))
 SMALL = tasks.Task("conv2d", "forward", workloads.CONVOLUTIONS["digits_3x3_8"])
@@ -46,6 +50,18 @@ def test_sets_and_layers_can_be_mixed_and_unknown_ones_are_named():
         workloads.convolutions("quick,no_such_layer")
 
 
+def test_masks_that_are_no_dropout_are_found():
+    dropout = tasks.OPS["dropout"]
+    x, dy = np.full(10000, 3, np.float32), np.full(10000, 2, np.float32)
+    kept = np.random.default_rng(1).random(x.size) >= dropout.p
+    y, dx = (kept * value / (1 - dropout.p) for value in (x, dy))
+    right = dropout.compared({"x": x, "dy": dy}, (y, dx))
+    np.testing.assert_allclose(right, x, rtol=1e-6)
+    assert np.isnan(dropout.compared({"x": x}, x)).all()  # nothing dropped
+    assert np.isnan(dropout.compared({"x": x, "dy": dy}, (y, dx[::-1]))).any()  # another mask in dx
+    assert not np.allclose(dropout.compared({"x": x}, kept * x), x)  # not scaled
+
+
 @pytest.mark.parametrize("op", list(tasks.OPS))
 def test_results_of_a_task_have_the_allowed_error_of_float32(op):
     for task in workloads.every(op):
@@ -67,13 +83,66 @@ def test_descriptions_tell_workloads_apart():
     assert workloads.describe("maps", "wav2vec_conv2") == "3/2, 512-512, 3199"
     assert workloads.describe("maps", "resnet3d_stem") == "3x7x7/1x2x2, 3-64, 16x112x112"
     assert workloads.describe("maps", "dcgan_4x4_s2_512") == "transposed 4x4/2, 512-256, 8x8"
+    assert workloads.describe("pool2d", "resnet50_pool_batch_8") == "3x3/2, 64 channels, 112 x 112, batch 8"
+    assert workloads.describe("pool2d", "global_14x14") == "global, 512 channels, 14 x 14"
+    assert workloads.describe("activation", "in_memory_4m") == "4 Mi"
+    assert workloads.describe("softmax", "segmentation_nhwc") == "1 x 21 x 256 x 256 on axis 1, channels last"
+    assert workloads.describe("conv2d", "no_such_layer") == "no_such_layer"
     for op, sizes in workloads.SIZES.items():
         assert len({workloads.describe(op, name) for name in sizes}) == len(sizes)
 
 
 def test_every_mark_is_of_a_workload():
-    names = {check.layer for check in marks.checks()} | {name for name, _ in marks.SCALING}
-    assert names <= set(workloads.CONVOLUTIONS)
+    for check in marks.checks():
+        assert check.layer in workloads.SIZES[check.op]
+        assert check.pass_ in tasks.OPS[check.op].passes
+        assert all(name in RIVALS for name, _ in check.over)
+        assert check.of_peak is None or tasks.OPS[check.op].flops(check.task.size, check.pass_) > 0
+    assert {name for name, _ in marks.SCALING} <= set(workloads.CONVOLUTIONS)
+    for op, name, pass_, _ in mark_ops.TWO_THREADS:
+        assert name in workloads.SIZES[op] and pass_ in tasks.OPS[op].passes
+
+
+def test_marks_beyond_the_caches_are_of_that_size():
+    for check in marks.checks():
+        if check.of_copy:
+            operands = check.task.operands()
+            moved = sum(value.nbytes for value in operands.values())
+            if check.op != "pool2d" or not check.pass_.endswith("backward"):
+                moved += 4 * np.prod(getattr(check.task.size, "y_shape", operands.popitem()[1].shape))
+            assert moved > 40e6
+
+
+def test_rows_of_marks_are_chosen_by_name_and_group():
+    rows = [*dict.fromkeys(check.row for check in marks.checks()), *marks.SPECIAL]
+    assert chosen_rows(None, rows) == rows
+    assert chosen_rows("softmax,direct", rows) == ["direct", "softmax"]
+    assert set(chosen_rows("convolution", rows)) | set(chosen_rows("ops", rows)) == set(rows)
+    with pytest.raises(SystemExit, match="no_such_row"):
+        chosen_rows("no_such_row", rows)
+
+
+def test_what_the_readme_shows_is_timed():
+    for family in tables.FAMILIES:
+        rows = tables.rows_of(family)
+        assert 4 <= len(rows) <= 12 and len(set(rows)) == len(rows)
+        labels = set()
+        for op, pass_, name in rows:
+            assert tasks.Task(op, pass_, workloads.SIZES[op][name]) in workloads.every(op)
+            labels.add(f"{tables.pass_name(op, pass_)}: {workloads.describe(op, name)}")
+        assert len(labels) == len(rows)
+    for op, names in tables.WORKLOADS.items():
+        assert set(names) <= {size.name for size in workloads.sizes(op)}
+    assert all(pass_ in tasks.OPS[op].passes for op, pass_ in tables.PRODUCTS)
+    assert tables.shows("conv2d", "forward", "vgg16_conv1_2") and tables.shows("pool2d", "max", "sppf_5x5")
+    assert not tables.shows("gemm", "forward", "heads_8") and not tables.shows("pool2d", "max", "spp_9x9")
+
+
+def test_workloads_for_marks_alone_are_in_no_set():
+    for op, sizes in workloads.FOR_MARKS.items():
+        assert not set(sizes) & set(workloads.sizes(op))
+        assert not set(sizes) & {task.size for task in workloads.tasks_of(op)}
+        assert {workloads.SIZES[op][size.name] for size in sizes} == set(sizes)
 
 
 # ------------------------------------------------------------------------------------------------------ processes
@@ -91,7 +160,29 @@ def test_a_race_checks_and_times_every_contender():
     assert str(result.fastest()) == "numpy:im2col"
     assert result.peak() > 0
     assert result.bytes == sum(array.nbytes for array in SMALL.operands().values()) + 4 * np.prod(SMALL.size.y_shape)
+    assert result.bandwidths == {}
     assert "of peak" in compare.table(result)
+
+
+def test_a_race_measures_bandwidths_of_arrays_of_the_tasks_size():
+    task = workloads.task("activation", "in_cache_64k", "relu")
+    with race.Workers() as workers:
+        contenders = racing("fastconv:default", "numpy:ufuncs")
+        result = race.race(workers, task, contenders, rounds=1, seconds=0.0, bandwidths=("copy", "read"))
+        assert workers.get("fastconv", 1).ask(do="forget") == {}
+    assert set(result.bandwidths) == {"copy", "read"}
+    assert all(1e8 < value < 1e13 for value in result.bandwidths.values())
+    more = result.merged(result._replace(bandwidths={"copy": 1e14, "read": 0.0})).bandwidths
+    assert more == {"copy": 1e14, "read": result.bandwidths["read"]}
+
+
+def test_bandwidths_are_of_calls_that_move_their_bytes():
+    (copy,) = bandwidth.copy(1 << 12)
+    source, target = (cell.cell_contents for cell in copy.__closure__)
+    assert (source != target).all()
+    copy()
+    assert source.nbytes + target.nbytes == 1 << 12 and (source == target).all()
+    assert [call() for call in bandwidth.read(1 << 12)] == [1, 1 << 10]
 
 
 def test_what_cannot_run_is_left_out_with_a_reason():
@@ -109,7 +200,8 @@ def test_a_wrong_result_is_not_timed(tmp_path):
     np.save(tmp_path / "wrong.npy", SMALL.expected(SMALL.operands()) + 1)
     with race.Workers() as workers:
         for contender in racing("fastconv:direct", "numpy:im2col"):
-            key, reason = race.enter(workers, SMALL, contender, 1, str(tmp_path / "wrong.npy"))
+            wrong = workers.answer(SMALL)._replace(path=str(tmp_path / "wrong.npy"))
+            key, reason = race.enter(workers, SMALL, contender, 1, wrong)
             assert key is None
             assert reason.startswith(race.FAILED) and "wrong by 1" in reason
 
@@ -208,6 +300,48 @@ def test_a_digest_keeps_what_tables_need(tmp_path):
     assert report.with_block(once, report.readme_block({"cpu": "a CPU"}, RUN)) == once
 
 
+def op_record(library, seconds, op, workload, pass_, isa=None):
+    changes = {"op": op, "workload": workload, "pass": pass_, "unit": "GB/s"}
+    return record(library, "default", seconds, **changes, isa=isa)
+
+
+def test_families_have_tables_in_microseconds():
+    pool = ("pool2d", "resnet50_pool_batch_8", "max_backward")
+    found = [
+        op_record("fastconv", 5e-6, *pool, "avx512"),
+        op_record("fastconv", 20e-6, *pool, "avx2"),
+        op_record("torch", 150e-6, *pool),
+        op_record("ncnn", 40e-6, *pool),
+        op_record("fastconv", 1e-3, "norm", "layer_4096_768", "training", "avx512"),
+        op_record("fastconv", 1e-3, "pool2d", "spp_9x9", "max", "avx512"),  # not shown
+    ]
+    pooling, norms = report.readme_tables(found).split("\n\n")
+    heads = "| pooling, microseconds | fastconv, AVX-512 | fastconv, AVX2 | PyTorch | ncnn | fastconv / best other |"
+    line = "| max, gradient: 3x3/2, 64 channels, 112 x 112, batch 8 | **5.00** | 20.0 | 150 | 40.0 | 8.00 |"
+    assert pooling.splitlines()[::2] == [heads, line]
+    assert norms.splitlines()[-1] == "| training: layer norm, 4096 x 768 | **1000** | - |"
+
+
+def test_the_readme_names_the_peaks_of_instruction_sets():
+    of = lambda isa, peak: record("fastconv", "auto", 1e-3, isa=isa, peak=peak)
+    alike = report.readme_block({}, [of("avx512", 117.6e9), of("avx2", 118.1e9), of("avx2", 90e9)])
+    assert "in the same run: 118 GFLOP/s." in alike.replace("\n", " ")
+    apart = report.readme_block({}, [of("avx512", 272e9), of("avx2", 136e9)])
+    assert "272 GFLOP/s with AVX-512, 136 GFLOP/s with AVX2." in apart.replace("\n", " ")
+
+
+def test_files_of_pieces_merge_and_later_ones_replace_tasks(tmp_path):
+    relu = ("activation", "in_cache_64k", "relu")
+    first = [op_record("fastconv", 1e-6, *relu, "avx2"), op_record("torch", 1e-6, *relu), *RUN]
+    again = [op_record("fastconv", 2e-6, *relu, "avx2")]
+    for name, found in (("a.json", first), ("b.json", again)):
+        records.save(tmp_path / name, {"cpu": name}, found)
+    described, found = records.load_all([tmp_path / "a.json", tmp_path / "b.json"])
+    assert described == {"cpu": "b.json"}
+    assert [r["seconds"] for r in found if r["op"] == "activation"] == [2e-6]
+    assert len([r for r in found if r["op"] == "conv2d"]) == len(RUN) - 1
+
+
 def test_pictures_are_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     from bench import plot
@@ -230,6 +364,34 @@ def test_marks_are_judged():
     assert "MISSED" in marks.text(of_peak)
 
 
+def test_marks_of_bandwidth_and_of_single_modes_are_judged():
+    own, fast, slow = racing("fastconv:default", "torch:channels_last", "torch:nchw")
+    task = workloads.task("elementwise", "images_in_cache", "add")
+    result = race.Result(task, 1, {own: [1.0], fast: [2.0], slow: [4.0]}, {None: 1.0}, {}, {}, 800, {"copy": 1000.0})
+    check = marks.Check("a row", "images_in_cache", "add", over=(("torch nchw", 5.0), ("torch", 1.5)), op="elementwise")
+    of_copy, over_nchw, over = marks.judged(check._replace(of_copy=0.9), own, result)
+    assert (of_copy.measured, of_copy.mark, of_copy.reached) == (pytest.approx(0.8), 0.9, False)
+    assert (over_nchw.measured, over_nchw.reached) == (pytest.approx(4.0), False)
+    assert (over.measured, over.reached) == (pytest.approx(2.0), True)
+    again = worth_another_run(check, [own, fast, slow], result, [of_copy, over])
+    assert again == [own]  # what is ahead of the others is not raced against them again
+    assert worth_another_run(check, [own, fast, slow], result, [over_nchw]) == [own, slow]
+    shown_only = next(marks.judged(check._replace(of_copy=0.0), own, result))
+    assert shown_only.reached and "MISSED" not in marks.text(shown_only) and ">=" not in marks.text(shown_only)
+
+
+def test_marks_time_products_and_cycles():
+    chosen = ["--rows", "gemm small,activation cycles", "--layers", "square_64,exp"]
+    options = marks_main.parsed([*chosen, "--rounds", "1", "--seconds", "0"])
+    with race.Workers() as workers:
+        lines = list(marks_main.lines(workers, options))
+    assert {line.row for line in lines} == {"gemm small", "activation cycles"}
+    cycles = [line for line in lines if line.unit == "cycles"]
+    if "avx2" in _native.ISAS_DETECTED:
+        assert len(cycles) == 1 and 0 < cycles[0].measured < 1000
+    assert [line.unit for line in lines[:2]] == ["of peak", "x numpy and torch"]
+
+
 @pytest.mark.skipif(not DIGESTS, reason="no saved run is here")
 def test_the_readme_shows_the_saved_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -243,7 +405,8 @@ def test_pytest_bench_keeps_everything_in_its_file(tmp_path):
     start = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import pytest; sys.exit(pytest.main(sys.argv[2:]))"
     )
-    options = ["--quick", "--peers", "numpy", "--seconds", "0", "-p", "no:cacheprovider", f"--benchmark-json={saved}"]
+    options = ["--readme", "--quick", "--peers", "numpy", "--seconds", "0"]
+    options += ["-p", "no:cacheprovider", f"--benchmark-json={saved}"]
     command = [sys.executable, "-c", start, json.dumps([entry for entry in sys.path if entry])]
     command += [str(ROOT / "bench" / "bench_gemm.py"), "-c", str(ROOT / "pyproject.toml"), *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)

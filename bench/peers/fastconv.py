@@ -1,4 +1,7 @@
-"""fastconv itself, timed like the others. A mode is an algorithm: "auto" or a forced one."""
+"""fastconv itself, timed like the others. A mode is an algorithm: "auto" or a forced one.
+
+Each function takes (size, pass, mode, operands) and returns the call that is timed.
+"""
 
 import time
 
@@ -21,7 +24,7 @@ def as_an_op_leaves_it(array):
     return image
 
 
-def convolution(size, pass_, geometry, operands):
+def run_convolution(size, pass_, geometry, operands):
     """Of any rank, transposed or not."""
     operands = operands | {key: as_an_op_leaves_it(operands[key]) for key in ("x", "dy") if key in operands}
     x, weight, dy = map(operands.get, ("x", "weight", "dy"))
@@ -44,17 +47,21 @@ def conv2d(size, pass_, algorithm, operands):
     if pass_ == "forward":
         packed = ops.conv2d_pack(operands["weight"], size.x_shape, **geometry)
         operands = operands | {"weight": packed}
-    return convolution(size, pass_, geometry, operands)
+    return run_convolution(size, pass_, geometry, operands)
 
 
-def gemm(size, operands):
+def maps(size, pass_, mode, operands):
+    return run_convolution(size, pass_, size.geometry, operands)
+
+
+def gemm(size, pass_, mode, operands):
     a, b, out = operands["a"], operands["b"], np.empty(size.c_shape, np.float32)
     if size.linear:
         return lambda: ops.linear(a, b)
     return lambda: ops.matmul(a, b, out=out)
 
 
-def pool2d(size, pass_, operands):
+def pool2d(size, pass_, mode, operands):
     """Into memory of an earlier result, as inside a network's step."""
     x, geometry = as_an_op_leaves_it(operands["x"]), {"stride": size.stride, "padding": size.padding}
     prefix, window = ("adaptive_", (size.output,)) if size.output else ("", (size.kernel,))
@@ -72,7 +79,7 @@ def pool2d(size, pass_, operands):
     return lambda: backward(dy, *rest, out=dx, **geometry)
 
 
-def softmax(size, pass_, operands):
+def softmax(size, pass_, mode, operands):
     function, values = getattr(ops, pass_), [empty_like(value) for value in operands.values()]
     for place, value in zip(values, operands.values(), strict=True):
         place[...] = value
@@ -80,14 +87,14 @@ def softmax(size, pass_, operands):
     return lambda: function(*values, size.axis, out=out)
 
 
-def cross_entropy(size, pass_, operands):
+def cross_entropy(size, pass_, mode, operands):
     logits, labels = empty_like(operands["logits"]), operands["labels"]
     logits[...] = operands["logits"]
     out = empty_like(logits)
     return lambda: losses.softmax_cross_entropy(logits, labels, axis=size.axis, gradient_out=out)[1]
 
 
-def interpolate(size, pass_, operands):
+def interpolate(size, pass_, mode, operands):
     named = {"scale_factor": size.factor, "mode": pass_.removesuffix("_backward")}
     if pass_.endswith("backward"):
         dy = as_an_op_leaves_it(operands["dy"])
@@ -98,7 +105,7 @@ def interpolate(size, pass_, operands):
     return lambda: ops.interpolate(x, out=y, **named)
 
 
-def rearrange(size, pass_, operands):
+def rearrange(size, pass_, mode, operands):
     if pass_ == "fold":
         columns = operands["x"]
         y = ops.fold(columns, size.x_shape[2:], **size.windows)
@@ -117,21 +124,31 @@ def rearrange(size, pass_, operands):
     return lambda: call(y)
 
 
-def dropout(pass_, operands):
-    """(call, fetch)"""
-    x, dy, p, rng = operands["x"], operands.get("dy"), tasks.Dropout.p, np.random.default_rng(0)
+def dropout(size, pass_, mode, operands):
+    x, dy, p, rng = operands["x"], operands.get("dy"), tasks.OPS["dropout"].p, np.random.default_rng(0)
     y, dx = np.empty_like(x), np.empty_like(x)
     if pass_ == "forward":
-        return lambda: ops.dropout(x, p, rng, out=y), lambda result: tasks.Dropout.recovered(operands, result[0])
+        return lambda: ops.dropout(x, p, rng, out=y)[0]
 
     def training():
         _, mask = ops.dropout(x, p, rng, out=y)
         return y, ops.dropout_backward(dy, mask, p, out=dx)
 
-    return training, lambda result: tasks.Dropout.recovered(operands, *result)
+    return training
 
 
-def norm(size, pass_, operands):
+def activation(size, pass_, mode, operands):
+    function, given, out = getattr(ops, pass_), tuple(operands.values()), np.empty(size.count, np.float32)
+    return lambda: function(*given, out=out)
+
+
+def elementwise(size, pass_, mode, operands):
+    a, b = map(as_an_op_leaves_it, operands.values())
+    function, out = ops.mul if pass_ in ("mul", "gate") else ops.add, as_an_op_leaves_it(operands["a"])
+    return lambda: function(a, b, out=out)
+
+
+def norm(size, pass_, mode, operands):
     """As a layer calls it: forward writes to memory it is given, the other passes return arrays of their own."""
     operands = {
         key: as_an_op_leaves_it(value) if value.ndim > 2 else np.ascontiguousarray(value)
@@ -155,7 +172,7 @@ def norm(size, pass_, operands):
     return lambda: backward(dy, x, *kept, *about, weight)[0]
 
 
-def recurrent(size, pass_, operands):
+def recurrent(size, pass_, mode, operands):
     x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
     if size.kind == "lstm":
         if pass_ == "forward":
@@ -176,15 +193,15 @@ def recurrent(size, pass_, operands):
     return training
 
 
-def tiny(op, operands):
+def tiny(size, op, mode, operands):
     """With the arguments written out, as in a program."""
+    x, *weight = operands.values()
     if op in ("relu", "softmax"):
-        function, (x,) = getattr(ops, op), operands
+        function = getattr(ops, op)
         return lambda: function(x)
     if op == "max_pool2d":
-        (x,) = operands
         return lambda: ops.max_pool2d(x, 2)
-    x, weight = operands
+    (weight,) = weight
     if op == "linear":
         return lambda: ops.linear(x, weight)
     return lambda: ops.conv2d(x, weight, padding=1)
@@ -202,36 +219,33 @@ def first_calls(task, operands, count=20):
     return times
 
 
+OPS = {
+    "conv2d": conv2d,
+    "maps": maps,
+    "gemm": gemm,
+    "pool2d": pool2d,
+    "interpolate": interpolate,
+    "rearrange": rearrange,
+    "dropout": dropout,
+    "activation": activation,
+    "elementwise": elementwise,
+    "softmax": softmax,
+    "cross_entropy": cross_entropy,
+    "norm": norm,
+    "recurrent": recurrent,
+    "call": tiny,
+}
+
+
 def configure(options):
     runtime.set_num_threads(options["threads"])
     runtime.set_isa(options.get("isa") or BEST_ISA)
 
 
+def fetch(result):
+    """An array, or several, as NumPy's."""
+    return tuple(map(np.asarray, result)) if isinstance(result, tuple) else np.asarray(result)
+
+
 def prepare(task, mode, options, operands):
-    if task.op == "conv2d":
-        return conv2d(task.size, task.pass_, mode, operands), np.asarray
-    if task.op == "maps":
-        return convolution(task.size, task.pass_, task.size.geometry, operands), np.asarray
-    if task.op == "call":
-        return tiny(task.pass_, list(operands.values())), np.asarray
-    if task.op == "gemm":
-        return gemm(task.size, operands), np.asarray
-    if task.op == "dropout":
-        return dropout(task.pass_, operands)
-    if task.op == "activation":
-        function, given, out = getattr(ops, task.pass_), tuple(operands.values()), np.empty_like(operands["x"])
-        return lambda: function(*given, out=out), np.asarray
-    if task.op == "elementwise":
-        a, b = map(as_an_op_leaves_it, operands.values())
-        function, out = ops.mul if task.pass_ in ("mul", "gate") else ops.add, as_an_op_leaves_it(operands["a"])
-        return lambda: function(a, b, out=out), np.asarray
-    functions = {
-        "pool2d": pool2d,
-        "softmax": softmax,
-        "cross_entropy": cross_entropy,
-        "interpolate": interpolate,
-        "rearrange": rearrange,
-        "norm": norm,
-        "recurrent": recurrent,
-    }
-    return functions[task.op](task.size, task.pass_, operands), np.asarray
+    return OPS[task.op](task.size, task.pass_, mode, operands), fetch

@@ -1,4 +1,7 @@
-"""What one writes without a library: im2col by sliding windows and NumPy's matrix product."""
+"""What one writes without a library: im2col by sliding windows and NumPy's matrix product, ufuncs, copies of views.
+
+Each function takes (size, pass, operands) and returns the call that is timed.
+"""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -47,7 +50,13 @@ def conv2d(size, pass_, operands):
     return lambda: (columns(memory["x"], size) @ transposed).reshape(n, p, q, k).transpose(0, 3, 1, 2)
 
 
-def activation(name, operands):
+def gemm(size, pass_, operands):
+    a, b, out = operands["a"], operands["b"], np.empty(size.c_shape, np.float32)
+    b = b.T if size.linear else b
+    return lambda: np.matmul(a, b, out=out)
+
+
+def activation(size, name, operands):
     if "dy" in operands:
         return activation_backward(name, **operands)
     x, out = operands["x"], np.empty_like(operands["x"])
@@ -66,7 +75,7 @@ def activation(name, operands):
     raise Unsupported(f"NumPy has no function for {name}")
 
 
-def elementwise(name, operands):
+def elementwise(size, name, operands):
     a, b = (operands[key].transpose(0, 2, 3, 1) for key in "ab")  # as they lie
     function, out = np.multiply if name in ("mul", "gate") else np.add, np.empty(a.shape, np.float32)
     return lambda: function(a, b, out=out).transpose(0, 3, 1, 2)
@@ -101,7 +110,7 @@ def softmax(size, pass_, operands):
     return forward
 
 
-def cross_entropy(size, operands):
+def cross_entropy(size, pass_, operands):
     logits, labels = operands["logits"], np.expand_dims(operands["labels"], size.axis)
 
     def training():
@@ -116,7 +125,7 @@ def cross_entropy(size, operands):
     return training
 
 
-def interpolate(size, operands):
+def interpolate(size, pass_, operands):
     x = np.moveaxis(operands["x"], 1, -1)
     return lambda: np.moveaxis(x.repeat(size.factor, axis=1).repeat(size.factor, axis=2), -1, 1)
 
@@ -139,9 +148,8 @@ def rearrange(size, pass_, operands):
     return lambda: np.moveaxis(np.ascontiguousarray(parts).reshape(shape), -1, 1)
 
 
-def dropout(pass_, operands):
-    """(call, fetch)"""
-    x, p, rng = operands["x"], tasks.Dropout.p, np.random.default_rng(0)
+def dropout(size, pass_, operands):
+    x, p, rng = operands["x"], tasks.OPS["dropout"].p, np.random.default_rng(0)
     scale = np.float32(1 / (1 - p))
 
     def call():
@@ -149,12 +157,25 @@ def dropout(pass_, operands):
         y = x * keep
         y *= scale
         if pass_ == "forward":
-            return (y,)
+            return y
         dx = operands["dy"] * keep
         dx *= scale
         return y, dx
 
-    return call, lambda result: tasks.Dropout.recovered(operands, *result)
+    return call
+
+
+OPS = {
+    "conv2d": conv2d,
+    "gemm": gemm,
+    "activation": activation,
+    "elementwise": elementwise,
+    "softmax": softmax,
+    "cross_entropy": cross_entropy,
+    "interpolate": interpolate,
+    "rearrange": rearrange,
+    "dropout": dropout,
+}
 
 
 def configure(options):
@@ -162,24 +183,4 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    if task.op == "conv2d":
-        return conv2d(task.size, task.pass_, operands), np.asarray
-    if task.op == "gemm":
-        a, b, out = operands["a"], operands["b"], np.empty(task.size.c_shape, np.float32)
-        b = b.T if task.size.linear else b
-        return lambda: np.matmul(a, b, out=out), np.asarray
-    if task.op == "activation":
-        return activation(task.pass_, operands), np.asarray
-    if task.op == "elementwise":
-        return elementwise(task.pass_, operands), np.asarray
-    if task.op == "softmax":
-        return softmax(task.size, task.pass_, operands), np.asarray
-    if task.op == "cross_entropy":
-        return cross_entropy(task.size, operands), np.asarray
-    if task.op == "interpolate":
-        return interpolate(task.size, operands), np.asarray
-    if task.op == "rearrange":
-        return rearrange(task.size, task.pass_, operands), np.asarray
-    if task.op == "dropout":
-        return dropout(task.pass_, operands)
-    raise Unsupported(f"no {task.op}")
+    return OPS[task.op](task.size, task.pass_, operands), lambda result: result

@@ -1,4 +1,9 @@
-"""OpenVINO: a compiled model of one node with constant weights, its tensors set beforehand; images as NCHW or NHWC."""
+"""OpenVINO: a compiled model of one node with constant weights, its tensors set beforehand; images as NCHW or NHWC.
+
+Each function takes (size, pass, mode, operands) and returns the Graph that is timed.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import openvino
@@ -9,7 +14,16 @@ from bench.peers import Unsupported
 VERSION = openvino.__version__.split("-")[0]
 
 
-def compiled(result, parameters, threads):
+class Graph(NamedTuple):
+    """A node of parameters, which are given values; back: the axes that make the result fastconv's shape."""
+
+    node: object
+    parameters: list
+    values: list
+    back: tuple
+
+
+def compiled(graph, threads):
     core = openvino.Core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -17,7 +31,7 @@ def compiled(result, parameters, threads):
         "INFERENCE_PRECISION_HINT": "f32",
         "NUM_STREAMS": 1,
     }
-    return core.compile_model(openvino.Model([result], parameters), "CPU", settings)
+    return core.compile_model(openvino.Model([graph.node], graph.parameters), "CPU", settings)
 
 
 def convolution_node(size, x, weight):
@@ -66,15 +80,58 @@ def pool_node(size, pass_, x):
     return opset13.avg_pool(x, stride, pads, pads, kernel, False).output(0)
 
 
-def in_layout(shape, mode, node):
-    """(parameter, result) of node(x) for maps of this shape (N, C, *sizes), in memory (N, *sizes, C) with "nhwc"."""
+def of_one(value, node):
+    """node(x) of an array, as it is."""
+    x = opset13.parameter(value.shape, np.float32)
+    return Graph(node(x), [x], [value], tuple(range(value.ndim)))
+
+
+def in_layout(value, mode, node):
+    """node(x) of maps (N, C, *sizes), with "nhwc" in memory (N, *sizes, C)."""
     if mode == "nchw":
-        x = opset13.parameter(shape, np.float32)
-        return x, node(x)
-    axes = list(range(len(shape)))
-    x = opset13.parameter((shape[0], *shape[2:], shape[1]), np.float32)
-    y = node(opset13.transpose(x, [0, axes[-1], *axes[1:-1]]))
-    return x, opset13.transpose(y, [0, *axes[2:], 1])
+        return of_one(value, node)
+    value, axes = np.moveaxis(value, 1, -1), list(range(value.ndim))
+    x = opset13.parameter(value.shape, np.float32)
+    back = 0, axes[-1], *axes[1:-1]
+    y = opset13.transpose(node(opset13.transpose(x, list(back))), [0, *axes[2:], 1])
+    return Graph(y, [x], [value], back)
+
+
+def convolution(size, pass_, mode, operands):
+    weight = np.ascontiguousarray(operands["weight"])
+    return in_layout(operands["x"], mode, lambda x: convolution_node(size, x, weight))
+
+
+def interpolate(size, pass_, mode, operands):
+    return in_layout(operands["x"], mode, lambda x: interpolate_node(size, pass_, x))
+
+
+def rearrange(size, pass_, mode, operands):
+    return in_layout(operands["x"], mode, lambda x: rearrange_node(size, pass_, x))
+
+
+def pool2d(size, pass_, mode, operands):
+    return in_layout(operands["x"], mode, lambda x: pool_node(size, pass_, x))
+
+
+def gemm(size, pass_, mode, operands):
+    if size.batch > 1:
+        raise Unsupported("a model of one input has weights")
+    return of_one(operands["a"], lambda a: opset13.matmul(a, opset13.constant(operands["b"]), False, size.linear))
+
+
+def activation(size, pass_, mode, operands):
+    function, more = getattr(opset13, {"silu": "swish"}.get(pass_, pass_)), ("erf",) if pass_ == "gelu" else ()
+    return of_one(operands["x"], lambda x: function(x, *more))
+
+
+def softmax(size, pass_, mode, operands):
+    axis = size.axis % len(size.shape) if pass_ == "softmax" else size.axis
+    return of_one(operands["x"], lambda x: getattr(opset13, pass_)(x, axis))
+
+
+def norm(size, pass_, mode, operands):
+    return of_one(operands["x"], lambda x: norm_node(size, x, operands))
 
 
 def norm_node(size, x, operands):
@@ -94,9 +151,10 @@ def norm_node(size, x, operands):
     return opset13.add(opset13.multiply(y, constants[0].reshape(shape)), constants[1].reshape(shape))
 
 
-def runner(model, *values):
-    request = model.create_infer_request()
-    for index, value in enumerate(values):
+def runner(graph, threads):
+    """The call that runs it."""
+    request = compiled(graph, threads).create_infer_request()
+    for index, value in enumerate(graph.values):
         request.set_input_tensor(index, openvino.Tensor(np.ascontiguousarray(value)))
 
     def call():
@@ -107,14 +165,27 @@ def runner(model, *values):
     return call
 
 
-def elementwise(task, mode, options, operands):
+def elementwise(size, pass_, mode, operands):
     values, back = list(operands.values()), (0, 1, 2, 3)
     if mode == "nhwc":
         values, back = [value.transpose(0, 2, 3, 1) for value in values], (0, 3, 1, 2)
     parameters = [opset13.parameter(value.shape, np.float32) for value in values]
-    node = opset13.multiply if task.pass_ in ("mul", "gate") else opset13.add
-    call = runner(compiled(node(*parameters), parameters, options["threads"]), *values)
-    return call, lambda request: np.array(request.get_output_tensor(0).data).transpose(back)
+    node = opset13.multiply if pass_ in ("mul", "gate") else opset13.add
+    return Graph(node(*parameters), parameters, values, back)
+
+
+OPS = {
+    "conv2d": convolution,
+    "maps": convolution,
+    "gemm": gemm,
+    "pool2d": pool2d,
+    "interpolate": interpolate,
+    "rearrange": rearrange,
+    "activation": activation,
+    "elementwise": elementwise,
+    "softmax": softmax,
+    "norm": norm,
+}
 
 
 def configure(options):
@@ -122,50 +193,6 @@ def configure(options):
 
 
 def prepare(task, mode, options, operands):
-    size = task.size
-    if task.op in ("conv2d", "maps"):
-        if task.pass_ != "forward":
-            raise Unsupported("inference with constant weights alone")
-        value, weight = operands["x"], np.ascontiguousarray(operands["weight"])
-        x, y = in_layout(size.x_shape, mode, lambda x: convolution_node(size, x, weight))
-        back = tuple(range(value.ndim))
-        if mode == "nhwc":
-            value, back = np.moveaxis(value, 1, -1), (0, back[-1], *back[1:-1])
-    elif task.op in ("interpolate", "rearrange"):
-        kind = {"interpolate": interpolate_node, "rearrange": rearrange_node}[task.op]
-        value = operands["x"]
-        x, y = in_layout(value.shape, mode, lambda x: kind(size, task.pass_, x))
-        back = tuple(range(4))
-        if mode == "nhwc":
-            value, back = np.moveaxis(value, 1, -1), (0, 3, 1, 2)
-    elif task.op == "norm":
-        x = opset13.parameter(size.shape, np.float32)
-        y, value = norm_node(size, x, operands), operands["x"]
-        back = tuple(range(value.ndim))
-    elif task.op == "pool2d":
-        x, y = in_layout(size.x_shape, mode, lambda x: pool_node(size, task.pass_, x))
-        value, back = operands["x"], (0, 1, 2, 3)
-        if mode == "nhwc":
-            value, back = value.transpose(0, 2, 3, 1), (0, 3, 1, 2)
-    elif task.op == "gemm":
-        if size.batch > 1:
-            raise Unsupported("a model of one input has weights")
-        x = opset13.parameter(operands["a"].shape, np.float32)
-        y = opset13.matmul(x, opset13.constant(operands["b"]), False, size.linear)
-        value, back = operands["a"], (0, 1)
-    elif task.op == "elementwise":
-        return elementwise(task, mode, options, operands)
-    elif task.op == "activation":
-        value, back = operands["x"], (0,)
-        x = opset13.parameter(value.shape, np.float32)
-        function = getattr(opset13, {"silu": "swish"}.get(task.pass_, task.pass_))
-        y = function(x, "erf") if task.pass_ == "gelu" else function(x)
-    elif task.op == "softmax":
-        x = opset13.parameter(size.shape, np.float32)
-        node = opset13.softmax if task.pass_ == "softmax" else opset13.log_softmax
-        y = node(x, size.axis % len(size.shape) if task.pass_ == "softmax" else size.axis)
-        value, back = operands["x"], tuple(range(len(size.shape)))
-    else:
-        raise Unsupported(f"no {task.op}")
-    call = runner(compiled(y, [x], options["threads"]), value)
-    return call, lambda request: np.array(request.get_output_tensor(0).data).transpose(back)
+    graph = OPS[task.op](task.size, task.pass_, mode, operands)
+    fetch = lambda request: np.array(request.get_output_tensor(0).data).transpose(graph.back)
+    return runner(graph, options["threads"]), fetch

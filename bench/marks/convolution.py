@@ -1,69 +1,16 @@
-"""The speeds this package owes, checked in one run: what is measured, the mark, pass or fail.
+"""Convolutions: shares of the peak, other libraries, the choice of algorithm, memory, the first call, two threads."""
 
-python -m bench.marks                          every row, one thread (about eight minutes)
-python -m bench.marks --isa avx2 --rows direct,winograd
-A row that misses its mark is run once more for twice as long, and the times of both runs count.
-"""
-
-import argparse
 import itertools
-import json
-import sys
-import time
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from bench import race, tasks, workloads
-from bench.peers import MODES, modes
+from bench.marks.checks import Check, Line, wanted
 from fastconv import _native, ops, runtime
 
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT = "forward", "backward_input", "backward_weight"
 TRAINING = (FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT)
 STAGES = (2, 3, 4, 5)
-# The other libraries a ratio is to: the fastest of them.
-RIVALS = {
-    "best peer": tuple(MODES),
-    "ncnn": ("ncnn",),
-    "best but ncnn": tuple(name for name in MODES if name != "ncnn"),
-    "torch": ("torch",),
-}
-
-
-class Check(NamedTuple):
-    """What one layer and pass owe: a share of the FMA peak, and ratios to the speed of other libraries."""
-
-    row: str
-    layer: str
-    pass_: str
-    algorithm: str = "auto"
-    of_peak: float | None = None
-    over: tuple = ()  # ((a key of RIVALS, least ratio), ...)
-
-
-class Line(NamedTuple):
-    """One measured value beside its mark. at_least: the value must not be less than the mark, else not more."""
-
-    row: str
-    what: str
-    measured: float | None
-    mark: float
-    unit: str
-    at_least: bool = True
-    note: str = ""
-
-    @property
-    def reached(self):
-        if self.measured is None:
-            return False
-        return self.measured >= self.mark if self.at_least else self.measured <= self.mark
-
-
-def _wanted(options, names):
-    """Of (name, ...) or names, those that --layers leaves."""
-    only = options.layers.split(",") if options.layers else None
-    return [name for name in names if only is None or (name if isinstance(name, str) else name[0]) in only]
 
 
 def _stage_layers():
@@ -120,55 +67,6 @@ def checks():
     yield from (Check("grouped", name, FORWARD, "auto", 0.85) for name in OTHER_LAYERS)
 
 
-def judged(check, own, result):
-    """The lines of a check, from the race."""
-    what = f"{check.layer} {check.pass_} {check.algorithm}"
-    if own not in result.times:
-        yield Line(check.row, what, None, check.of_peak or 1.0, "", note=result.skipped[own])
-        return
-    speed = result.speed(own)
-    if check.of_peak is not None:
-        yield Line(check.row, what, speed / result.peak(own), check.of_peak, "of peak")
-    for name, mark in check.over:
-        rival = result.fastest(lambda contender, name=name: contender.library in RIVALS[name])
-        if rival is None:
-            continue
-        ratio = speed / result.speed(rival)
-        note = f"{result.speed(rival) / 1e9:.1f} GFLOP/s by {rival}"
-        yield Line(check.row, what, ratio, mark, f"x {name}", note=note)
-
-
-def _rivals(check, contenders, result):
-    """fastconv and, of each mark's libraries, the two fastest modes: who is worth a second run."""
-    chosen = [contender for contender in contenders if contender.library == "fastconv"]
-    for name, _ in check.over:
-        known = [c for c in contenders if c.library in RIVALS[name] and c in result.times]
-        chosen += sorted(known, key=result.best)[:2]
-    return list(dict.fromkeys(chosen))
-
-
-def run_check(check, workers, options):
-    task = tasks.Task("conv2d", check.pass_, workloads.CONVOLUTIONS[check.layer])
-    own = race.Contender("fastconv", check.algorithm, options.isa)
-    contenders = [own] if check.algorithm in _native.CONV2D_ALGORITHMS else []
-    if check.over:
-        names = {library for name, _ in check.over for library in RIVALS[name]} - {"numpy"}
-        contenders += [race.Contender(name, mode) for name in names for mode in modes(name, "conv2d", check.pass_)]
-    if own not in contenders:
-        return [Line(check.row, f"{check.layer} {check.pass_}", None, check.of_peak, "", note="no such algorithm")]
-
-    result = race.race(workers, task, contenders, options.threads, options.rounds, options.seconds)
-    lines = list(judged(check, own, result))
-    if own in result.times and not all(line.reached for line in lines):
-        again = _rivals(check, contenders, result)
-        rounds = 2 * options.rounds
-        result = result.merged(race.race(workers, task, again, options.threads, rounds, options.seconds))
-        lines = list(judged(check, own, result))
-    return lines
-
-
-# ------------------------------------------------------------------------------------- rows that are no single race
-
 SCALING = [("resnet50_stem", FORWARD), ("resnet50_conv4_expand", FORWARD), ("vgg16_conv2_1", FORWARD)]
 SCALING += [(f"resnet50_conv{stage}_3x3", pass_) for stage in STAGES for pass_ in TRAINING]
 
@@ -176,7 +74,7 @@ SCALING += [(f"resnet50_conv{stage}_3x3", pass_) for stage in STAGES for pass_ i
 def scaling(workers, options):
     """Two threads over one: each in a process of its own, turn by turn."""
     own = race.Contender("fastconv", "auto", options.isa)
-    for name, pass_ in _wanted(options, SCALING):
+    for name, pass_ in wanted(options, SCALING):
         task = tasks.Task("conv2d", pass_, workloads.CONVOLUTIONS[name])
         best, ratio = {1: [], 2: []}, 0.0
         for _ in range(2):
@@ -201,21 +99,6 @@ def first_call(workers, options):
                 settings = {"threads": options.threads, "isa": options.isa}
                 extra.append(worker.ask(do="first", task=task.dumps(), options=settings)["extra"])
         yield Line("first call", f"{name}, new process", np.median(extra) * 1e6, 100, "us more", at_least=False)
-
-
-CALLS = {"relu": 2.0, "softmax": 2.0, "linear": 2.0, "conv2d": 3.0, "max_pool2d": 3.0}
-
-
-def call(workers, options):
-    """A call from Python on tiny arrays: its time, and PyTorch's over it."""
-    own, rival = race.Contender("fastconv", "auto", options.isa), race.Contender("torch", "functional")
-    for op, mark in _wanted(options, CALLS.items()):
-        task = tasks.Task("call", op, workloads.SIZES["call"]["tiny"])
-        result = race.race(workers, task, [own, rival], options.threads, options.rounds, options.seconds)
-        yield Line("call", f"{op}, tiny arrays", result.best(own) * 1e6, mark, "us", at_least=False)
-        if rival in result.times:
-            note = f"{result.best(rival) * 1e6:.2f} us by {rival}"
-            yield Line("call", op, result.best(rival) / result.best(own), 1.0, "x torch", note=note)
 
 
 def scratch(workers, options):
@@ -255,7 +138,7 @@ def choice(workers, options):
     """What "auto" picks, beside the best forced algorithm; F(6x6) is on request only."""
     algorithms = [name for name in _native.CONV2D_ALGORITHMS if name != "winograd_6x6"]
     contenders = [race.Contender("fastconv", name, options.isa) for name in algorithms]
-    layers = _wanted(options, [layer.name for layer in workloads.NAMED + workloads.BORDERS])
+    layers = wanted(options, [layer.name for layer in workloads.NAMED + workloads.BORDERS])
     for name, pass_ in itertools.product(layers, tasks.OPS["conv2d"].passes):
         layer, result = workloads.CONVOLUTIONS[name], None
         task, chosen = tasks.Task("conv2d", pass_, layer), _chosen(layer, pass_)
@@ -273,61 +156,4 @@ def choice(workers, options):
         yield Line("auto", f"{name} {pass_}", ratio, 0.95, "x best forced", note=note)
 
 
-SPECIAL = {"two threads": scaling, "first call": first_call, "call": call, "scratch": scratch, "auto": choice}
-
-
-def lines(workers, options):
-    """Every line, as it is measured."""
-    every = list(checks())
-    rows = [*dict.fromkeys(check.row for check in every), *SPECIAL]
-    wanted = options.rows.split(",") if options.rows else rows
-    if unknown := set(wanted) - set(rows):
-        raise SystemExit(f"--rows: {', '.join(sorted(unknown))}: must be of {', '.join(rows)}")
-    for row in rows:
-        if row not in wanted:
-            continue
-        steps = [SPECIAL[row]] if row in SPECIAL else []
-        steps += [partial(run_check, check) for check in every if check.row == row and _wanted(options, [check.layer])]
-        for step in steps:
-            try:
-                yield from step(workers, options)
-            except race.WorkerError as error:
-                yield Line(row, "FAILED", None, 0.0, "", note=str(error))
-
-
-def text(line):
-    measured = "none" if line.measured is None else f"{line.measured:.3f}"[:7]
-    sign = ">=" if line.at_least else "<="
-    verdict = "ok" if line.reached else "MISSED"
-    return (
-        f"{line.row:24s} {line.what:52s} {measured:>8s} {sign} {line.mark:<6g} {line.unit:16s} {verdict:7s}{line.note}"
-    )
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m bench.marks", description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", default=None, help="comma-separated")
-    parser.add_argument("--layers", default=None, help="only these layers, comma-separated")
-    parser.add_argument("--isa", default=None, help="fastconv's instruction set (other libraries keep their best)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=0.03, help="a turn of one contender in a round")
-    parser.add_argument("--json", default=None, help="a file for all lines")
-    options = parser.parse_args(arguments)
-    start, found = time.perf_counter(), []
-    with race.Workers() as workers:
-        for line in lines(workers, options):
-            found.append(line)
-            print(text(line), flush=True)
-    missed = [line for line in found if not line.reached]
-    print(f"\n{len(found) - len(missed)} of {len(found)} marks reached in {time.perf_counter() - start:.0f} s")
-    for line in missed:
-        print(text(line))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump([line._asdict() | {"reached": bool(line.reached)} for line in found], file, indent=1)
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+SPECIAL = {"two threads": scaling, "first call": first_call, "scratch": scratch, "auto": choice}
