@@ -300,7 +300,7 @@ static void run_softmax(const fc_context *ctx) {
         check_finite(dx, size);
     }
     if (size == 0) return;
-    int64_t *labels = (int64_t *)output(2 * outer * inner);
+    int64_t *labels = workspace(outer * inner * (int64_t)sizeof(int64_t));
     for (int64_t i = 0; i < outer * inner; i++) labels[i] = between(0, 9) ? between(0, (int)columns - 1) : -100;
     double divisor = 0.0;
     if (fc_cross_entropy_divisor(outer * inner, columns, labels, weight, -100, &divisor) >= 0) fail("a label refused");
