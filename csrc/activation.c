@@ -54,9 +54,9 @@ static int64_t backward_cycles(fc_activation_kind kind) {
     }
 }
 
-/* A second thread pays from 4 us on, a region taking 2. Two threads on AVX-512: relu of 64 k floats 3.5 us instead of 2.5, of
- * 256 k 10.0 instead of 18.3; exp of 32 k 3.1 instead of 2.5, of 64 k 4.2 instead of 4.7; gelu of 16 k 3.2 instead of 2.8, of
- * 32 k 4.5 instead of 5.2. */
+/* A second thread pays from 4 us on, a region taking 2. One and two threads on AVX-512, us: relu of 64 k floats 2.5 and
+ * 3.5, of 256 k 18.3 and 10.0; exp of 32 k 2.5 and 3.1, of 64 k 4.7 and 4.2; gelu of 16 k 2.8 and 3.2, of 32 k 5.2 and
+ * 4.5. */
 enum { SERIAL_CYCLES = 16384 };
 
 static int choose_threads(int64_t size, int64_t cycles, const fc_context *ctx) {
