@@ -126,11 +126,12 @@ def test_errors_over_a_sample_of_all_floats(isa, name, bound):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(16))
 @pytest.mark.parametrize("name, bound", BOUNDS.items())
-def test_errors_over_all_floats(name, bound):
-    """On every instruction set; prints the largest (pytest -m slow -s)."""
+def test_errors_over_all_floats(name, bound, part):
+    """On every instruction set, a sixteenth of the bit patterns at a time; prints the largest (pytest -m slow -s)."""
     count, found = 2**18, {isa: (0.0, 0.0) for isa in _native.ISAS_DETECTED}
-    for first in range(0, 2**32, count):
+    for first in range(part * 2**28, (part + 1) * 2**28, count):
         x = np.arange(first, first + count, dtype=np.uint32).view(np.float32)
         exact = reference.activation(name, x)
         for isa in found:
@@ -141,7 +142,7 @@ def test_errors_over_all_floats(name, bound):
             found[isa] = max(found[isa], (float(error[worst]), float(x[worst])))
             if name == "tanh":
                 assert not (np.abs(y) > 1).any()
-    print(f"\n{name}:", {isa: f"{error:.3f} at {x!r}" for isa, (error, x) in found.items()})
+    print(f"\n{name} {part}:", {isa: f"{error:.3f} at {x!r}" for isa, (error, x) in found.items()})
     assert max(error for error, _ in found.values()) <= bound, found
 
 
@@ -343,6 +344,38 @@ def test_threads_change_nothing(isa, rng, name):
     for y, dx in results[1:]:
         assert np.array_equal(y, results[0][0]) and np.array_equal(dx, results[0][1])
     assert np.isfinite(results[0][0]).all() and np.ptp(results[0][0]) > 1
+
+
+STREAMED = 2**22 + 1021  # floats: results of 16 MB and more are stored past the caches
+
+
+@functools.cache
+def large():
+    rng = np.random.default_rng(11)
+    return [rng.standard_normal(STREAMED, np.float32) * 3, rng.standard_normal(STREAMED, np.float32)]
+
+
+@pytest.mark.parametrize("name", reference.ACTIVATIONS)
+def test_large_results_are_those_of_pieces(isa, name):
+    """However it is stored, from any place in a cache line, by any number of threads; also into an operand."""
+    x, dy = large()
+    y, dx = np.empty_like(x), np.empty_like(x)
+    for first in range(0, STREAMED, 2**20):
+        piece = slice(first, first + 2**20)
+        forward(name, x[piece], out=y[piece])
+        backward(name, dy[piece], x[piece], out=dx[piece])
+    guarded = np.full(STREAMED + 40, 7.0, np.float32)
+    for threads, start in ((1, 16), (1, 21), (2, 3)):
+        out = guarded[start : start + STREAMED]
+        with runtime.options(num_threads=threads):
+            assert np.array_equal(forward(name, x, out=out), y)
+            assert np.array_equal(backward(name, dy, x, out=out), dx)
+        assert (guarded[:start] == 7).all() and (guarded[start + STREAMED :] == 7).all()
+        guarded[:] = 7
+    place = x.copy()
+    assert np.array_equal(forward(name, place, out=place), y)
+    place = dy.copy()
+    assert np.array_equal(backward(name, place, x, out=place), dx)
 
 
 def test_memory_order_is_kept(rng):

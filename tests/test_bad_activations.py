@@ -19,6 +19,8 @@ VALID = {
     "relu": "ops.relu({x})",
     "relu_backward": "ops.relu_backward({x}, {x})",
     "leaky_relu": "ops.leaky_relu({x}, 0.5)",
+    "exp": "ops.exp({x})",
+    "exp_backward": "ops.exp_backward({x}, {x})",
     "sigmoid": "ops.sigmoid({x})",
     "sigmoid_backward": "ops.sigmoid_backward({x}, {x})",
     "gelu": "ops.gelu({x})",
@@ -44,11 +46,15 @@ VALID = {
 def refused():
     for value in WRONG_OUT_TYPES:
         yield "relu", f"ops.relu(dy, out={value})", TypeError, ["out"]
+        yield "exp", f"ops.exp(dy, out={value})", TypeError, ["out"]
+        yield "exp_backward", f"ops.exp_backward(dy, dy, out={value})", TypeError, ["out"]
         yield "softmax", f"ops.softmax(dy, out={value})", TypeError, ["out"]
     for value in ("out[0]", "out[:1]", "read_only", "out.ravel()"):
         yield "relu", f"ops.relu(dy, out={value})", ValueError, ["out"]
+        yield "exp", f"ops.exp(dy, out={value})", ValueError, ["out"]
+        yield "exp_backward", f"ops.exp_backward(dy, dy, out={value})", ValueError, ["out"]
         yield "softmax", f"ops.softmax(dy, out={value})", ValueError, ["out"]
-    for name in ("relu_backward", "sigmoid_backward", "softmax_backward", "mish_backward"):
+    for name in ("relu_backward", "exp_backward", "sigmoid_backward", "softmax_backward", "mish_backward"):
         for dy in ("x[:1]", "x[..., 1:]", "x[0]", "x[None]", "x.T"):
             yield name, f"ops.{name}({dy}, x)", ValueError, ["dy"]
     for value in ("4", "-5", "2**62", "2**70"):
@@ -73,6 +79,7 @@ def refused():
         yield "hardtanh", f"ops.hardtanh(x, {limits})", ValueError, ["min_val", "max_val"]
         yield "hardtanh_backward", f"ops.hardtanh_backward(x, x, {limits})", ValueError, ["min_val", "max_val"]
     yield "relu", f"ops.relu({BIG})", REFUSED, []
+    yield "exp", f"ops.exp({BIG})", REFUSED, []
     yield "softmax", f"ops.softmax({BIG}, 1)", REFUSED, []
 
 
