@@ -2,7 +2,7 @@
  *
  * Chunks of CHUNK elements each start FC_RANDOM_LANES generators from states that depend on the key and the chunk's
  * number alone, so that masks are the same for any number of threads and on every instruction set. Seeding takes 64
- * rounds of splitmix64, about 50 ns, beside 3 us for the chunk.
+ * rounds of splitmix64 a chunk, of 11 operations each, beside 1024 steps of all generators.
  */
 #include "kernels/kernels.h"
 #include "parallel.h"

@@ -31,6 +31,16 @@ static void fill(float *to, int64_t count, float value) {
     for (int64_t i = 0; i < count; i++) to[i] = value;
 }
 
+/* A call of memcpy takes longer than the few floats of a colour. */
+static void copy_pixel(int64_t channels, const float *from, float *to) {
+    switch (channels) {
+    case 1: *to = *from; return;
+    case 3: memcpy(to, from, 3 * sizeof(float)); return;
+    case 4: memcpy(to, from, 4 * sizeof(float)); return;
+    default: memcpy(to, from, (size_t)channels * sizeof(float));
+    }
+}
+
 /* Pixels [begin, end) of an output line. */
 static void copy_border(const fc_pad *p, const float *line, float *to, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
@@ -38,7 +48,7 @@ static void copy_border(const fc_pad *p, const float *line, float *to, int64_t b
         if (w < 0)
             fill(to + i * p->channels, p->channels, p->value);
         else
-            memcpy(to + i * p->channels, line + w * p->channels, (size_t)p->channels * sizeof(float));
+            copy_pixel(p->channels, line + w * p->channels, to + i * p->channels);
     }
 }
 

@@ -267,3 +267,48 @@ def test_calls_keep_no_reference():
     for _ in range(20):
         calls()
     assert [sys.getrefcount(array) for array in held] == before
+
+
+MOVES = {
+    "channel_shuffle": (lambda x, out: ops.channel_shuffle(x, 2, out=out), (2, 6, 5, 4)),
+    "channel_shuffle of sequences": (lambda x, out: ops.channel_shuffle_backward(x, 3, out=out), (2, 6, 5)),
+    "pixel_shuffle": (lambda x, out: ops.pixel_shuffle(x, 2, out=out), (2, 12, 3, 5)),
+    "pixel_unshuffle": (lambda x, out: ops.pixel_unshuffle(x, 2, out=out), (2, 3, 4, 6)),
+    "pad": (lambda x, out: ops.pad(x, padding=((1, 2), (0, 3)), mode="reflect", out=out), (2, 3, 4, 5)),
+    "pad of volumes": (lambda x, out: ops.pad(x, padding=(1, 0, 2), value=0.5, out=out), (2, 3, 2, 4, 5)),
+    "pad of sequences": (lambda x, out: ops.pad(x, padding=2, mode="circular", out=out), (2, 3, 4)),
+    "interpolate": (lambda x, out: ops.interpolate(x, (7, 3), mode="bilinear", out=out), (2, 3, 4, 5)),
+    "interpolate_backward": (
+        lambda dy, out: ops.interpolate_backward(dy, (2, 3, 2, 3), scale_factor=2, out=out),
+        (2, 3, 4, 6),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves_of_usual_arrays_and_of_others_are_the_same(name):
+    """Usual ones go through one call of the binding, the others and other results through Python."""
+    move, shape = MOVES[name]
+    x = random(*shape)
+    y = move(x, None)
+    for given in (x, channels_last(x), every_other(x), misaligned(x), reversed_memory(x), read_only(x)):
+        assert move(given, None).tobytes() == y.tobytes()
+        for make in (np.empty_like, lambda a: np.empty(a.shape, np.float32), lambda a: every_other(np.empty_like(a))):
+            out = make(y)
+            assert move(given, out) is out and out.tobytes() == y.tobytes()
+
+
+def test_moves_that_do_not_fit_are_refused_before_and_after():
+    x = random(2, 6, 4, 5)
+    for call in (
+        lambda: ops.channel_shuffle(x, 4),
+        lambda: ops.pixel_shuffle(x, 2),
+        lambda: ops.pixel_unshuffle(x, 2),
+        lambda: ops.pad(x, padding=4, mode="reflect"),
+        lambda: ops.pad(x, padding=(1, 6), mode="circular"),
+        lambda: ops.pad(x, padding=-1),
+        lambda: ops.interpolate(x, 3, out=x),
+        lambda: ops.pad(x, padding=1, out=x),
+    ):
+        with pytest.raises(ValueError):
+            call()

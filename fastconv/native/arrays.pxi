@@ -7,7 +7,7 @@
 # Functions for usual arrays return NotImplemented for others: the op then converts them, or says what is wrong.
 cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport INT64_MAX
+from libc.stdint cimport INT32_MAX, INT64_MAX
 
 cnp.import_array()
 
@@ -274,6 +274,18 @@ cdef object on_channels_last(object images, Context ctx):
     with nogil:
         fc_transpose(batch, channels, pixels, from_, to, &ctx.c)
     return copy
+
+
+cdef cnp.ndarray maps_target(object out, int ndim, const cnp.npy_intp *shape, cnp.ndarray x):
+    """`out`, or a new array where it is None, for an (N, C, ...) result on (N, ..., C) memory made of x.
+
+    None where kernels cannot write to out itself: not usual, of another shape, or shared with x."""
+    if out is None:
+        return fresh(ndim, shape, CHANNELS_LAST)
+    if (is_float32(out) and cnp.PyArray_NDIM(out) == ndim and has_shape(out, shape) and is_channels_last(out)
+            and cnp.PyArray_ISWRITEABLE(out) and is_apart(out, x)):
+        return out
+    return None
 
 
 cdef cnp.ndarray image_target(object out, const cnp.npy_intp *shape, object a, object b, object c, object d):

@@ -31,6 +31,28 @@ cdef class InterpolatePlan:
         self.x_nhwc = (d.batch, d.in_height, d.in_width, d.channels)
         self.y_nhwc = (d.batch, d.out_height, d.out_width, d.channels)
 
+    def interpolated(self, x, out, bint back, Context ctx not None):
+        """y of a usual x (N, C, H, W), or with `back` dx of dy, else NotImplemented."""
+        cdef cnp.npy_intp shape[2][4]
+        cdef const fc_interpolate *d = &self.c
+        shape[0][0], shape[0][1], shape[0][2], shape[0][3] = d.batch, d.channels, d.in_height, d.in_width
+        shape[1][0], shape[1][1], shape[1][2], shape[1][3] = d.batch, d.channels, d.out_height, d.out_width
+        if not is_image(x, shape[back]):
+            return NotImplemented
+        cdef cnp.ndarray y = maps_target(out, 4, shape[not back], x)
+        cdef object images = None if y is None else on_channels_last(x, ctx)
+        if images is None:
+            return NotImplemented
+        cdef const float *x_ = data_of(images)
+        cdef float *y_ = data_of(y)
+        cdef void *space = lend(fc_interpolate_workspace_bytes(&self.c, back, &ctx.c))
+        with nogil:
+            if back:
+                fc_interpolate_backward(&self.c, x_, y_, space, &ctx.c)
+            else:
+                fc_interpolate_forward(&self.c, x_, y_, space, &ctx.c)
+        return y
+
     def forward(self, x, y, Context ctx not None):
         cdef const float *x_ = operand(x, "x", self.x_nhwc)
         cdef float *y_ = result(y, "y", self.y_nhwc)

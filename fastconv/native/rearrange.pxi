@@ -42,6 +42,63 @@ def channel_shuffle(x, y, int64_t groups, Context ctx not None):
         fc_channel_shuffle(pixels, groups, channels // groups, x_, y_, &ctx.c)
 
 
+def shuffled_channels(x, groups, out, bint back, Context ctx not None):
+    """The channels of a usual array (N, C, ...), of each group in turn or back, else NotImplemented."""
+    cdef int64_t channels, pixels, parts
+    if not is_float32(x) or cnp.PyArray_NDIM(x) < 3 or type(groups) is not int or not 0 < groups <= INT32_MAX:
+        return NotImplemented
+    cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
+    channels, parts = shape[1], groups
+    if channels == 0 or channels % parts:
+        return NotImplemented
+    cdef cnp.ndarray y = maps_target(out, cnp.PyArray_NDIM(x), shape, x)
+    cdef object images = None if y is None else on_channels_last(x, ctx)
+    if images is None:
+        return NotImplemented
+    pixels, parts = cnp.PyArray_SIZE(x) // channels, channels // parts if back else parts
+    cdef const float *x_ = data_of(images)
+    cdef float *y_ = data_of(y)
+    with nogil:
+        fc_channel_shuffle(pixels, parts, channels // parts, x_, y_, &ctx.c)
+    return y
+
+
+def shuffled_pixels(x, factor, out, bint back, Context ctx not None):
+    """A usual array (N, C, H, W) with channels moved to pixels or back, else NotImplemented."""
+    cdef fc_pixel_shuffle d
+    cdef cnp.npy_intp shape[4]
+    if not is_float32(x) or cnp.PyArray_NDIM(x) != 4 or type(factor) is not int or not 0 < factor < 2 ** 15:
+        return NotImplemented
+    cdef const cnp.npy_intp *sizes = cnp.PyArray_DIMS(x)
+    cdef int64_t r = factor, square = r * r
+    shape[0] = d.batch = sizes[0]
+    d.factor = r
+    if back:
+        if sizes[2] % r or sizes[3] % r:
+            return NotImplemented
+        d.channels, d.height, d.width = sizes[1], sizes[2] // r, sizes[3] // r
+        shape[1], shape[2], shape[3] = d.channels * square, d.height, d.width
+    else:
+        if sizes[1] % square:
+            return NotImplemented
+        d.channels, d.height, d.width = sizes[1] // square, sizes[2], sizes[3]
+        shape[1], shape[2], shape[3] = d.channels, d.height * r, d.width * r
+    if bytes_of(4, shape) < 0:
+        return NotImplemented
+    cdef cnp.ndarray y = maps_target(out, 4, shape, x)
+    cdef object images = None if y is None else on_channels_last(x, ctx)
+    if images is None:
+        return NotImplemented
+    cdef const float *x_ = data_of(images)
+    cdef float *y_ = data_of(y)
+    with nogil:
+        if back:
+            fc_pixel_shuffle_backward(&d, x_, y_, &ctx.c)
+        else:
+            fc_pixel_shuffle_forward(&d, x_, y_, &ctx.c)
+    return y
+
+
 cdef class UnfoldPlan:
     """Validated windows of images (N, H, W, C). Immutable. `function` starts the error's text."""
     cdef fc_unfold c

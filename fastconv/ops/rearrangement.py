@@ -42,6 +42,9 @@ __all__ = [
 
 def _shuffle(function, name, x, factor_name, factor, out):
     """Channels to pixels."""
+    usual = _native.shuffled_pixels(x, factor, out, False, context())
+    if usual is not NotImplemented:
+        return usual
     array(function, name, x, 4)
     factor = integer(function, factor_name, factor, 1)
     batch, channels, height, width = x.shape
@@ -57,6 +60,9 @@ def _shuffle(function, name, x, factor_name, factor, out):
 
 def _unshuffle(function, name, x, factor_name, factor, out):
     """Pixels to channels."""
+    usual = _native.shuffled_pixels(x, factor, out, True, context())
+    if usual is not NotImplemented:
+        return usual
     array(function, name, x, 4)
     factor = integer(function, factor_name, factor, 1)
     batch, channels, height, width = x.shape
@@ -111,6 +117,9 @@ def pixel_unshuffle_backward(dy, downscale_factor, *, out=None):
 
 
 def _shuffle_channels(function, name, x, groups, out, back):
+    usual = _native.shuffled_channels(x, groups, out, back, context())
+    if usual is not NotImplemented:
+        return usual
     array(function, name, x)
     if x.ndim < 3:
         raise ValueError(f"{function}: {name} has shape {x.shape}: must have 3 dimensions or more")

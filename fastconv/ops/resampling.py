@@ -108,6 +108,9 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=F
     """
     array("interpolate", "x", x)
     plan, shape = _plan("interpolate", x.shape, size, scale_factor, mode, align_corners)
+    usual = plan.interpolated(x, out, False, context())
+    if usual is not NotImplemented:
+        return usual
     y, memory = image_target("interpolate", out, shape, x)
     plan.forward(_images(nhwc(x)), _images(memory), context())
     return returned(y, out)
@@ -126,6 +129,9 @@ def interpolate_backward(dy, x_shape, size=None, scale_factor=None, mode="neares
     array(function, "dy", dy)
     x_shape = sizes(function, "x_shape", x_shape, dy.ndim)
     plan, shape = _plan(function, x_shape, size, scale_factor, mode, align_corners)
+    usual = plan.interpolated(dy, out, True, context())
+    if usual is not NotImplemented:
+        return usual
     gradient = map_of_shape(function, "dy", dy, shape)
     dx, memory = image_target(function, out, x_shape, dy)
     plan.backward(_images(gradient), _images(memory), context())
