@@ -3,7 +3,7 @@
  * Forward: one output row is an item. Its tap rows are clipped once; its columns fall into a left border, an interior
  * whose windows lie whole in the image, and a right border, so that the micro-kernel checks no bounds. Windows one
  * apart go through pool2d_lines.c. Backward: two input rows are an item, and each element gathers from the windows that
- * cover it: no scatter, so rows are independent and the sum's order is fixed.
+ * cover it, so that rows are independent and the sum's order is fixed; where that costs more, pool2d_scatter.c does it.
  */
 #include "pool2d.h"
 
@@ -293,6 +293,14 @@ static void run_backward(fc_pool_task *t) {
     const fc_pool2d *d = t->pool;
     const int64_t size = d->batch * d->in_height * d->in_width * d->channels;
     if (size == 0) return;
+    if (!t->average && fc_pool_scatter_supports(d)) {
+        fc_pool_scatter_run(t);
+        return;
+    }
+    if (t->average && fc_pool_spread_supports(d)) {
+        fc_pool_spread_run(t);
+        return;
+    }
     t->stream = fc_pool_streams(t->dx, size, d->channels);
     fc_parallel(d->batch * fc_ceil_div(d->in_height, 2), fc_threads_for_memory(size * (int64_t)sizeof(float), t->ctx),
                 unpool_rows, t);
