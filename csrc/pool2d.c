@@ -332,13 +332,36 @@ typedef struct indices_task {
     bool ok;
 } indices_task;
 
+/* A row of up to 8 channels, which would leave vectors empty; taps side by side. */
+static bool few_indices_ok(const fc_pool2d *d, int64_t p, const int32_t *indices) {
+    const fc_pool_axis rows = fc_pool_rows(d);
+    const fc_pool_window high = fc_pool_taps(&rows, p);
+    const int64_t row = fc_min(d->dilation_height, d->in_height) * d->in_width;
+    int64_t outside = 0;
+    for (int64_t q = 0; q < d->out_width; q++) {
+        const int64_t start = q * d->stride_width - d->pad_left, left = fc_max(start, 0);
+        const uint64_t taps = (uint64_t)(fc_min(start + d->kernel_width, d->in_width) - left);
+        for (int64_t c = 0; c < d->channels; c++, indices++) {
+            int64_t found = 0, base = high.first * d->in_width + left;
+            for (int64_t r = 0; r < high.taps; r++, base += row) found += (uint64_t)(*indices - base) < taps;
+            outside |= found == 0;
+        }
+    }
+    return outside == 0;
+}
+
 static void check_rows(void *arg, int64_t begin, int64_t end, int thread) {
     indices_task *t = arg;
     const fc_pool2d *d = t->pool;
+    const bool few = d->channels <= 8 && !d->adaptive && d->dilation_width == 1;
     (void)thread;
     for (int64_t row = begin; row < end; row++) {
+        const int32_t *indices = t->indices + row * d->out_width * d->channels;
         bool ok = true;
-        t->ctx->kernels->max_indices_row(d, row % d->out_height, t->indices + row * d->out_width * d->channels, &ok);
+        if (few)
+            ok = few_indices_ok(d, row % d->out_height, indices);
+        else
+            t->ctx->kernels->max_indices_row(d, row % d->out_height, indices, &ok);
         if (!ok) {
             __atomic_store_n(&t->ok, false, __ATOMIC_RELAXED);
             return;
