@@ -3,7 +3,7 @@
  * Forward: one output row is an item. Its tap rows are clipped once; its columns fall into a left border, an interior
  * whose windows lie whole in the image, and a right border, so that the micro-kernel checks no bounds. Windows one
  * apart go through pool2d_lines.c. Backward: two input rows are an item, and each element gathers from the windows that
- * cover it: no scatter, so rows are independent and the sum's order is fixed.
+ * cover it, so that rows are independent and the sum's order is fixed; where that costs more, pool2d_scatter.c does it.
  */
 #include "pool2d.h"
 
@@ -293,6 +293,14 @@ static void run_backward(fc_pool_task *t) {
     const fc_pool2d *d = t->pool;
     const int64_t size = d->batch * d->in_height * d->in_width * d->channels;
     if (size == 0) return;
+    if (!t->average && fc_pool_scatter_supports(d)) {
+        fc_pool_scatter_run(t);
+        return;
+    }
+    if (t->average && fc_pool_spread_supports(d)) {
+        fc_pool_spread_run(t);
+        return;
+    }
     t->stream = fc_pool_streams(t->dx, size, d->channels);
     fc_parallel(d->batch * fc_ceil_div(d->in_height, 2), fc_threads_for_memory(size * (int64_t)sizeof(float), t->ctx),
                 unpool_rows, t);
@@ -324,13 +332,36 @@ typedef struct indices_task {
     bool ok;
 } indices_task;
 
+/* A row of up to 8 channels, which would leave vectors empty; taps side by side. */
+static bool few_indices_ok(const fc_pool2d *d, int64_t p, const int32_t *indices) {
+    const fc_pool_axis rows = fc_pool_rows(d);
+    const fc_pool_window high = fc_pool_taps(&rows, p);
+    const int64_t row = fc_min(d->dilation_height, d->in_height) * d->in_width;
+    int64_t outside = 0;
+    for (int64_t q = 0; q < d->out_width; q++) {
+        const int64_t start = q * d->stride_width - d->pad_left, left = fc_max(start, 0);
+        const uint64_t taps = (uint64_t)(fc_min(start + d->kernel_width, d->in_width) - left);
+        for (int64_t c = 0; c < d->channels; c++, indices++) {
+            int64_t found = 0, base = high.first * d->in_width + left;
+            for (int64_t r = 0; r < high.taps; r++, base += row) found += (uint64_t)(*indices - base) < taps;
+            outside |= found == 0;
+        }
+    }
+    return outside == 0;
+}
+
 static void check_rows(void *arg, int64_t begin, int64_t end, int thread) {
     indices_task *t = arg;
     const fc_pool2d *d = t->pool;
+    const bool few = d->channels <= 8 && !d->adaptive && d->dilation_width == 1;
     (void)thread;
     for (int64_t row = begin; row < end; row++) {
+        const int32_t *indices = t->indices + row * d->out_width * d->channels;
         bool ok = true;
-        t->ctx->kernels->max_indices_row(d, row % d->out_height, t->indices + row * d->out_width * d->channels, &ok);
+        if (few)
+            ok = few_indices_ok(d, row % d->out_height, indices);
+        else
+            t->ctx->kernels->max_indices_row(d, row % d->out_height, indices, &ok);
         if (!ok) {
             __atomic_store_n(&t->ok, false, __ATOMIC_RELAXED);
             return;

@@ -107,4 +107,12 @@ bool fc_pool_lines_supports(const fc_pool2d *d, bool average);
 int64_t fc_pool_lines_workspace_bytes(const fc_pool2d *d, const fc_context *ctx);
 void fc_pool_lines_run(fc_pool_task *t, void *workspace);
 
+/* pool2d_scatter.c: the gradient of a maximum, an output at a time. */
+bool fc_pool_scatter_supports(const fc_pool2d *d);
+void fc_pool_scatter_run(fc_pool_task *t);
+
+/* pool2d_spread.c: the gradient of an average of few channels. */
+bool fc_pool_spread_supports(const fc_pool2d *d);
+void fc_pool_spread_run(fc_pool_task *t);
+
 #endif

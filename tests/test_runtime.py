@@ -279,6 +279,45 @@ def test_large_results_lie_at_whole_cache_lines_and_apart_in_their_pages(rng):
         memory[0] = memory[-1] = 7
 
 
+def test_freed_results_are_kept_for_the_next_up_to_a_limit():
+    """The next block of a size takes the one freed last; the kept bytes are bounded, and the oldest make room."""
+    _native.give_back_blocks()
+    assert _native.kept_block_bytes() == 0
+    size, limit = 2**20, 64 * 2**20
+    first, second = _native.Block(size), _native.Block(size)
+    pages = {np.frombuffer(block, np.uint8).ctypes.data // 2**16 for block in (first, second)}
+    del first, second
+    assert _native.kept_block_bytes() == 2 * size
+    again = np.frombuffer(_native.Block(size - size // 16), np.uint8)  # up to an eighth smaller takes it too
+    assert again.ctypes.data // 2**16 in pages and again.size == size - size // 16
+    assert _native.kept_block_bytes() == size
+    with_both = np.frombuffer(_native.Block(size), np.uint8)  # never memory that is in use
+    again[:], with_both[:] = 1, 2
+    assert (again == 1).all() and (with_both == 2).all() and _native.kept_block_bytes() == 0
+    del again, with_both
+    assert _native.kept_block_bytes() == 2 * size
+    _native.Block(size // 2)  # too small for either: a block of its own, which is kept as well
+    assert _native.kept_block_bytes() == 2 * size + size // 2
+    _native.Block(2**12), _native.Block(limit + 1)
+    assert _native.kept_block_bytes() == 2 * size + size // 2  # neither small nor too large ones are kept
+    _native.Block(limit)
+    assert _native.kept_block_bytes() == limit  # instead of all others
+    for count in range(40):
+        _native.Block(2**16 + 2**15 * count)
+        assert _native.kept_block_bytes() <= limit
+    _native.give_back_blocks()
+    assert _native.kept_block_bytes() == 0
+
+
+def test_a_view_keeps_its_block(rng):
+    x = reals(rng, (1, 16, 64, 64))
+    part = ops.relu(x)[:, 3:5]
+    expected = part.copy()
+    for _ in range(20):
+        ops.relu(reals(rng, x.shape))
+    assert np.array_equal(part, expected)
+
+
 # ---------------------------------------------------------------------------------------------------------- threads
 
 

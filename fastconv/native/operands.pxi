@@ -132,9 +132,81 @@ cdef enum:
     # The C library hands smaller blocks on from one array to the next, larger ones it takes from the system each time, 330
     # to 400 us a MB in pages of 4 KB. (Smaller ones in huge pages too: a quarter more memory, and training was no faster.)
     HUGE_BLOCK = 32 * 1024 * 1024
+    # Freed blocks of CACHED_BLOCK bytes and more are kept for the next array of their size, up to CACHED_BYTES of them.
+    # The C library gives the end of its heap back each time that enough of it is free: a training step of three
+    # convolutions, batch 16, met 2534 page faults and took 7.4 ms, and takes 2.8 (batch 64: 8165, 29 and 14.5 ms).
+    CACHED_BLOCK = 64 * 1024
+    CACHED_BYTES = 64 * 1024 * 1024
+    CACHED_BLOCKS = 16
 
 
 cdef int next_color = 0
+
+
+# Freed blocks, the oldest first. Held by the GIL.
+cdef struct block_cache:
+    int count
+    Py_ssize_t bytes
+    Py_ssize_t sizes[CACHED_BLOCKS]
+    void *blocks[CACHED_BLOCKS]
+
+cdef block_cache freed
+
+
+cdef void *take_freed(int which) noexcept:
+    cdef void *memory = freed.blocks[which]
+    cdef int i
+    freed.bytes -= freed.sizes[which]
+    freed.count -= 1
+    for i in range(which, freed.count):
+        freed.blocks[i] = freed.blocks[i + 1]
+        freed.sizes[i] = freed.sizes[i + 1]
+    return memory
+
+
+cdef int find_freed(Py_ssize_t size) noexcept:
+    """The place of the youngest block of at least this size, and at most an eighth more; or -1."""
+    cdef int i
+    if size < CACHED_BLOCK:
+        return -1
+    for i in range(freed.count - 1, -1, -1):
+        if size <= freed.sizes[i] <= size + size // 8:
+            return i
+    return -1
+
+
+cdef void keep_freed(void *memory, Py_ssize_t size) noexcept:
+    """Keep a block, or give it back; the oldest make room."""
+    if size < CACHED_BLOCK or size > CACHED_BYTES:
+        free(memory)
+        return
+    while freed.count == CACHED_BLOCKS or freed.bytes + size > CACHED_BYTES:
+        free(take_freed(0))
+    freed.blocks[freed.count] = memory
+    freed.sizes[freed.count] = size
+    freed.count += 1
+    freed.bytes += size
+
+
+def kept_block_bytes():
+    """The size of all freed blocks that are kept, in bytes."""
+    return freed.bytes
+
+
+def give_back_blocks():
+    """Free the blocks that are kept."""
+    while freed.count > 0:
+        free(take_freed(0))
+
+
+cdef void *new_block(Py_ssize_t size) noexcept:
+    cdef void *memory = NULL
+    if size < HUGE_BLOCK:
+        return malloc(size + PAGE)
+    if posix_memalign(&memory, HUGE_PAGE, size + PAGE) != 0:
+        return NULL
+    fastconv_use_huge_pages(memory, size + PAGE)
+    return memory
 
 
 cdef class Block:
@@ -144,18 +216,19 @@ cdef class Block:
     bits are compared first): with x and y at one place a depthwise layer of 512 channels took 2.4 times as long."""
     cdef char *memory
     cdef char *start
-    cdef Py_ssize_t size
+    cdef Py_ssize_t size, room
 
     def __cinit__(self, Py_ssize_t size):
         global next_color
-        cdef void *memory = NULL
+        cdef int kept
         if size < 0:
             raise ValueError(f"Block: size={size}: must be >= 0")
-        if size < HUGE_BLOCK:
-            memory = malloc(size + PAGE)
-        elif posix_memalign(&memory, HUGE_PAGE, size + PAGE) == 0:
-            fastconv_use_huge_pages(memory, size + PAGE)
-        self.memory = <char *>memory
+        kept = find_freed(size)
+        self.room = size if kept < 0 else freed.sizes[kept]
+        self.memory = <char *>(new_block(size) if kept < 0 else take_freed(kept))
+        if self.memory == NULL:
+            give_back_blocks()
+            self.memory = <char *>new_block(size)
         if self.memory == NULL:
             raise MemoryError(f"fastconv: no memory for an array of {size} bytes")
         next_color = (next_color + 1) % COLORS
@@ -163,7 +236,8 @@ cdef class Block:
         self.size = size
 
     def __dealloc__(self):
-        free(self.memory)
+        if self.memory != NULL:
+            keep_freed(self.memory, self.room)
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
