@@ -1,6 +1,7 @@
 """The benchmarks' machinery: workloads, processes, tables and pictures. No other library than NumPy is needed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -409,7 +410,9 @@ def test_pytest_bench_keeps_everything_in_its_file(tmp_path):
     options += ["-p", "no:cacheprovider", f"--benchmark-json={saved}"]
     command = [sys.executable, "-c", start, json.dumps([entry for entry in sys.path if entry])]
     command += [str(ROOT / "bench" / "bench_gemm.py"), "-c", str(ROOT / "pyproject.toml"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    # Under pytest-xdist its workers' variables, or options for this run of pytest, would turn the benchmarks off.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FMA peak measured in this run" in done.stdout
     _, found = records.load(saved)

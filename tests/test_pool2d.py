@@ -685,3 +685,28 @@ def test_avg_pool_is_that_of_torch(rng, count_include_pad):
         expected.backward(torch.from_numpy(y))
         dx = ops.avg_pool2d_backward(y, x.shape, kernel, **geometry)
         np.testing.assert_allclose(dx, theirs.grad.numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 70, 300), (2, 8, 67, 65)])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1), (9, 1, 4)])
+def test_gradients_of_few_channels_in_several_blocks(shape, kernel, stride, padding, isa, rng):
+    """Images of more than one block of rows, shared by threads: an output may reach into the next block."""
+    x = rng.permutation(np.prod(shape)).astype(np.float32).reshape(shape)  # no ties
+    geometry = {"stride": stride, "padding": padding}
+    rows, columns = (reference.pool_windows(side, kernel, stride, padding, padding) for side in shape[2:])
+    y, wanted_indices = reference.max_pool2d(x, rows, columns)
+    dy = rng.integers(-4, 5, y.shape).astype(np.float32)
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            _, indices = ops.max_pool2d(x, kernel, return_indices=True, **geometry)
+            assert np.array_equal(indices, wanted_indices)
+            dx = ops.max_pool2d_backward(dy, indices, shape, kernel, **geometry)
+            assert np.array_equal(dx, reference.max_pool2d_backward(dy, wanted_indices, shape))
+            average = ops.avg_pool2d_backward(dy, shape, kernel, **geometry)
+            wanted = reference.avg_pool2d_backward(dy, shape, rows, columns)
+            assert np.abs(average - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    wrong = indices.copy()
+    for value in (-1, np.iinfo(np.int32).max, np.iinfo(np.int32).min, shape[2] * shape[3]):
+        wrong[-1, -1, -1, -1] = value
+        with pytest.raises(ValueError, match="indices"):
+            ops.max_pool2d_backward(dy, wrong, shape, kernel, **geometry)
