@@ -382,6 +382,7 @@ AWKWARD_GEMMS = (
     Gemm("three_groups_of_few_rows", 11, 515, 131),
     Gemm("few_rows_and_blocks_of_depth", 3, 259, 1290),
     Gemm("few_columns_of_many", 23, 5, 300),
+    Gemm("few_rows_of_whole_lines", 3, 640, 130),
 )
 
 REAL_GEMMS = (
