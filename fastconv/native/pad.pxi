@@ -41,7 +41,7 @@ def pad_backward(dy, dx, tuple pads, str mode, Context ctx not None):
 
 cdef bint read_pads(fc_pad *p, object padding, int rank) noexcept:
     """The pads of the last `rank` axes, those of the others being 0. False where they come in another form than an int,
-    or an int or a pair of ints an axis."""
+    an int an axis or a pair of ints an axis."""
     cdef int i, axis
     cdef object item, before, after
     for i in range(3):
@@ -52,6 +52,8 @@ cdef bint read_pads(fc_pad *p, object padding, int rank) noexcept:
         axis = 3 - rank + i
         item = (<tuple>padding)[i] if type(padding) is tuple else padding
         before = after = item
+        if type(padding) is tuple and type(item) is not type((<tuple>padding)[0]):
+            return False
         if type(item) is tuple:
             if len(<tuple>item) != 2:
                 return False
