@@ -3,8 +3,6 @@
 #include "parallel.h"
 
 enum { CHUNK = 4096 };
-/* From this size on results are stored past the caches: see elementwise.c. */
-enum { STREAM_BYTES = 16 * 1024 * 1024 };
 
 typedef struct activation_task {
     fc_activation f;
@@ -65,13 +63,13 @@ static int choose_threads(int64_t size, int64_t cycles, const fc_context *ctx) {
 
 void fc_activation_forward(fc_activation f, int64_t size, const float *x, float *y, const fc_context *ctx) {
     activation_task t = {.f = f, .kernels = ctx->kernels, .size = size, .x = x, .y = y};
-    t.stream = y != x && size * (int64_t)sizeof(float) >= STREAM_BYTES;
+    t.stream = y != x && size * (int64_t)sizeof(float) >= FC_STREAM_BYTES;
     fc_parallel(fc_ceil_div(size, CHUNK), choose_threads(size, forward_cycles(f.kind), ctx), run_forward, &t);
 }
 
 void fc_activation_backward(fc_activation f, int64_t size, const float *dy, const float *saved, float *dx,
                             const fc_context *ctx) {
     activation_task t = {.f = f, .kernels = ctx->kernels, .size = size, .dy = dy, .x = saved, .y = dx};
-    t.stream = dx != dy && dx != saved && size * (int64_t)sizeof(float) >= STREAM_BYTES;
+    t.stream = dx != dy && dx != saved && size * (int64_t)sizeof(float) >= FC_STREAM_BYTES;
     fc_parallel(fc_ceil_div(size, CHUNK), choose_threads(size, backward_cycles(f.kind), ctx), run_backward, &t);
 }

@@ -47,6 +47,11 @@ static inline void *fc_take(fc_arena *arena, int64_t bytes) {
     return piece;
 }
 
+/* Floats from p up to the next cache line: 0 where one begins there. */
+static inline int64_t fc_floats_to_line(const float *p) {
+    return (int64_t)(-(uintptr_t)p % FC_ALIGNMENT / sizeof(float));
+}
+
 /* Orders the streaming stores of this thread (v_stream) before whatever follows: at the end of a task. */
 static inline void fc_stream_end(void) {
 #if defined(__x86_64__)

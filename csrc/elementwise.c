@@ -8,11 +8,6 @@
 
 /* An item is about so many elements: what stays in an L1 of 32 KB until the activation, or any number. */
 enum { ACTIVATED_CHUNK = 2048, CHUNK = 16384 };
-/* From this size on results are stored past the caches, which then need not be filled with what is overwritten: a sum of two
- * arrays of 16 MB comes at 86 GB/s instead of 64, of 64 MB at 67 instead of 47 (L3 of 32 MB). With the next op on the result,
- * which it then has to fetch from memory, both together take 1.04 ms instead of 1.20 at 16 MB, but 0.74 instead of 0.71 at
- * 12 MB and 0.44 instead of 0.32 at 8 MB. */
-enum { STREAM_BYTES = 16 * 1024 * 1024 };
 
 typedef struct elementwise_task {
     const fc_elementwise *e;
@@ -107,7 +102,7 @@ void fc_elementwise_forward(const fc_elementwise *e, const float *a, const float
     t.pieces = fc_ceil_div(e->size[3], t.chunk);
     t.rows_per_item = t.pieces > 1 ? 1 : fc_max(1, t.chunk / e->size[3]);
     t.row_blocks = fc_ceil_div(e->size[2], t.rows_per_item);
-    t.stream = plain && y != a && y != b && count * (int64_t)sizeof(float) >= STREAM_BYTES;
+    t.stream = plain && y != a && y != b && count * (int64_t)sizeof(float) >= FC_STREAM_BYTES;
     fc_parallel(e->size[0] * e->size[1] * t.row_blocks * t.pieces, fc_threads_for_memory(bytes, ctx), run_items, &t);
 }
 

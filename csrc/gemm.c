@@ -30,7 +30,7 @@ static const fc_kernels *small_kernels(const fc_gemm *g, const fc_context *ctx) 
 static bool is_small(const fc_gemm *g, const float *bias, const fc_context *ctx) {
     return g->n * g->k <= SMALL && g->k <= SMALL_DEPTH && g->m <= SMALL_DEPTH && g->alpha == 1.0f && g->beta == 0.0f &&
            !bias && g->activation.kind == FC_IDENTITY &&
-           (!g->transpose_b || g->n <= small_kernels(g, ctx)->tile_columns);
+           (!g->transpose_b || (g->n <= small_kernels(g, ctx)->tile_columns && !reads_in_place(g, ctx)));
 }
 
 static int64_t turned_bytes(const fc_gemm *g, const fc_context *ctx) {
@@ -65,10 +65,9 @@ static void run_small(const fc_gemm *g, const fc_gemm_batch *batch, const gemm_o
 }
 
 static void run(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
-    const bool in_place = reads_in_place(g, ctx);
-    if (threads == 1 && is_small(g, o->bias, ctx) && !(g->transpose_b && in_place))
+    if (threads == 1 && is_small(g, o->bias, ctx))
         run_small(g, &(fc_gemm_batch){1, 0, 0, 0}, o, 0, 1, workspace, ctx);
-    else if (in_place)
+    else if (reads_in_place(g, ctx))
         gemm_few_rows(g, o, workspace, threads, ctx);
     else
         gemm_panels(g, o, workspace, threads, ctx);
@@ -107,7 +106,7 @@ static void run_products(void *arg, int64_t begin, int64_t end, int thread) {
     const batch_task *t = arg;
     const fc_gemm_batch *s = t->batch;
     char *workspace = t->workspace + thread * t->bytes;
-    if (is_small(t->gemm, NULL, t->ctx) && !(t->gemm->transpose_b && reads_in_place(t->gemm, t->ctx))) {
+    if (is_small(t->gemm, NULL, t->ctx)) {
         run_small(t->gemm, s, &t->first, begin, end, workspace, t->ctx);
         return;
     }

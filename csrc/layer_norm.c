@@ -10,8 +10,6 @@
 enum { ITEM_FLOATS = 8192, LEAST_CHUNK = 8, MOST_CHUNK = 64, CHUNKS = 16 };
 /* The partial sums of dweight and dbias take no more, unless there are no chunks of fewer rows. */
 enum { PARTIAL_BYTES = 4 * 1024 * 1024 };
-/* As norm.c's. */
-enum { STREAM_BYTES = 24 * 1024 * 1024 };
 
 typedef struct rows_task {
     fc_layer_norm_block block; /* of all rows */
@@ -27,7 +25,7 @@ static int threads_of(const rows_task *t) {
 static bool streams(const fc_layer_norm_block *b) {
     const int64_t arrays = b->dy ? 3 : 2;
     const int64_t row_bytes = b->columns * (int64_t)sizeof(float);
-    return arrays * b->rows * row_bytes >= STREAM_BYTES && (uintptr_t)b->y % FC_ALIGNMENT == 0 &&
+    return arrays * b->rows * row_bytes >= FC_STREAM_TRAFFIC && (uintptr_t)b->y % FC_ALIGNMENT == 0 &&
            row_bytes % FC_ALIGNMENT == 0;
 }
 

@@ -18,10 +18,6 @@
 enum { CHUNK_ROWS = 256, MAX_CHUNKS = 4096 };
 /* Elements of an item of the elementwise passes; columns combined side by side. */
 enum { PASS_FLOATS = 16384, COMBINE_COLUMNS = 64 };
-/* Where operands and result together take this much, most of a third-level cache, the result is written past it. With
- * less, whatever writes or reads that memory next would pay for it: 19 MB backward took 300 us instead of 330, and the
- * forward pass after it, to the same memory, 380 instead of 200. */
-enum { STREAM_BYTES = 24 * 1024 * 1024 };
 
 typedef struct norm_task {
     const fc_context *ctx;
@@ -268,7 +264,7 @@ static bool streams(const norm_task *t) {
     const fc_norm *norm = &t->norm;
     const int64_t floats = norm->rows * norm->channels, vector = FC_ALIGNMENT / (int64_t)sizeof(float);
     const int64_t bytes = norm->images * floats * (int64_t)sizeof(float) * (t->dy ? 3 : 2);
-    if (bytes < STREAM_BYTES || (uintptr_t)t->y % FC_ALIGNMENT) return false;
+    if (bytes < FC_STREAM_TRAFFIC || (uintptr_t)t->y % FC_ALIGNMENT) return false;
     return t->fold * norm->channels % vector == 0 && (norm->images == 1 || floats % vector == 0);
 }
 

@@ -92,11 +92,8 @@ fc_status fc_pool2d_plan(fc_pool2d *d, fc_error *error) {
 
 /* ------------------------------------------------------------------------------------------------------- forward */
 
-/* A result beyond this bypasses the caches: it would leave them anyway before it is read, and is not fetched first. */
-enum { STREAM_BYTES = 16 * 1024 * 1024 };
-
 bool fc_pool_streams(const float *y, int64_t size, int64_t piece) {
-    return size * (int64_t)sizeof(float) >= STREAM_BYTES && piece % 16 == 0 && (uintptr_t)y % FC_ALIGNMENT == 0;
+    return size * (int64_t)sizeof(float) >= FC_STREAM_BYTES && piece % 16 == 0 && (uintptr_t)y % FC_ALIGNMENT == 0;
 }
 
 /* The output columns [begin, end), whose windows hold the same taps. `run` is set up for the row: see fc_pool_row. */

@@ -214,13 +214,8 @@ FC_INLINE void v_stream(float *p, vfloat v) {
 /* The first n lanes; without masks, n is known to be all of them. */
 #if FC_LANES == 16 && defined(__x86_64__)
 #define FC_MASKS 1
-FC_INLINE vfloat v_load_last(const float *p, int64_t n) {
-    return __builtin_constant_p(n) && n == FC_LANES ? v_load(p) : v_load_n(p, n);
-}
-FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) {
-    if (__builtin_constant_p(n) && n == FC_LANES) v_store(p, v);
-    else v_store_n(p, v, n);
-}
+FC_INLINE vfloat v_load_last(const float *p, int64_t n) { return v_load_first(p, n); }
+FC_INLINE void v_store_last(float *p, vfloat v, int64_t n) { v_store_first(p, v, n); }
 #else
 #define FC_MASKS 0
 FC_INLINE vfloat v_load_last(const float *p, int64_t n) { (void)n; return v_load(p); }
