@@ -87,16 +87,15 @@ typedef struct column_block {
     int columns;
 } column_block;
 
-/* The rows of the strip times the block. A block narrower than a tile is packed first. */
+/* The rows of the strip times the block. */
 static void multiply_block(const fc_strip *strip, const column_block *block, float *packed, const fc_context *ctx) {
     const int64_t width = ctx->kernels->tile_columns, tiles = fc_ceil_div(strip->rows, ctx->kernels->tile_rows);
-    const int64_t first = block->columns == width ? fc_ceil_div(strip->rows, tiles) : 0;
+    const int64_t first = fc_ceil_div(strip->rows, tiles);
     const fc_strip rest = {.x = strip->x + first, .y = strip->y + first, .rows = strip->rows - first};
     fc_tile tile = block->tile;
     tile.x = strip->x;
     tile.y = strip->y;
-    if (first) ctx->kernels->pack_tile(&tile, (int)first, packed);
-    else ctx->kernels->pack_panel(tile.w, tile.w_step, 1, tile.depth, block->columns, packed);
+    ctx->kernels->pack_tile(&tile, (int)first, block->columns, rest.rows > 0 ? packed : NULL);
     tile.w = packed;
     tile.w_step = width;
     if (rest.rows > 0) fc_multiply_strip(&rest, tile, block->columns, ctx);

@@ -4,18 +4,16 @@
  */
 #include "gemm.h"
 
-/* Up to so many rows it is faster to read b in place than to pack it, measured on Zen 5. MOST: where b takes 192 KB and
- * more, or its sums run along long rows; with 16 registers a row's sums pass through L1 twice as often. With 32 even 64 rows
- * are where b comes from beyond L2 (32 x 1024 x 1024: 0.92 of the peak instead of 0.86). FEW: whenever b is transposed, as
- * packing then turns it. */
-enum { FEW = 8, MOST = 10, MOST_OF_32_REGISTERS = 24, TALL = 64, LARGE = 48 * 1024, BEYOND_L2 = 256 * 1024,
-       SHORT = 32, LONG = 256 };
+/* Up to so many rows it is faster to read b in place, with sums in L1, than to make panels of it. MOST: where b takes 192 KB
+ * and more, or its sums run along long rows; with 32 registers a panel's first tile keeps the sums of eight rows there and
+ * needs no copy of b, which is faster from 5 rows on (6 x 1024 x 1024 on Zen 4: 0.71 of the peak in place, 0.89 so). A
+ * transposed b would have to be turned: FEW whatever its size, more where its rows are long. */
+enum { FEW = 8, MOST = 10, MOST_OF_32_REGISTERS = 4, MOST_TURNED = 24, LARGE = 48 * 1024, SHORT = 32, LONG = 256 };
 
 static bool reads_in_place(const fc_gemm *g, const fc_context *ctx) {
-    const bool beyond = g->n * g->k >= BEYOND_L2;
-    const int64_t most = ctx->kernels->lanes != 16 ? MOST : beyond && !g->transpose_b ? TALL : MOST_OF_32_REGISTERS;
-    if (g->transpose_b) return !g->in_order && g->k >= SHORT && g->m <= (g->k >= LONG ? most : FEW);
-    return g->m <= (g->n * g->k >= LARGE ? most : g->n >= LONG);
+    const bool many = ctx->kernels->lanes == 16;
+    if (g->transpose_b) return !g->in_order && g->k >= SHORT && g->m <= (g->k < LONG ? FEW : many ? MOST_TURNED : MOST);
+    return g->m <= (g->n * g->k < LARGE ? g->n >= LONG : many ? MOST_OF_32_REGISTERS : MOST);
 }
 
 /* b and what is read of a beside it stay in L1; one block of depth, so that sums are those of the other drivers. A

@@ -38,6 +38,13 @@ static inline fc_tile gemm_epilogue(const fc_gemm *g, const float *bias, int64_t
     };
 }
 
+/* Columns up to the next cache line, where it is the same for all rows of b, which are read where they lie: 0 if they begin
+ * with one or are no such. Taken apart they spare the others vectors across two lines, which cost twice. */
+static inline int64_t gemm_head_columns(const fc_gemm *g, const float *b) {
+    const int64_t line = FC_ALIGNMENT / (int64_t)sizeof(float);
+    return g->transpose_b || g->b_stride % line ? 0 : fc_floats_to_line(b);
+}
+
 int64_t gemm_few_rows_bytes(const fc_gemm *g, int threads, const fc_context *ctx);
 void gemm_few_rows(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx);
 

@@ -86,17 +86,10 @@ static void run_block(const few_rows_task *t, const few_rows_block *s, float *su
     }
 }
 
-/* Columns up to the next cache line, where it is the same for all of b's rows: they are taken apart, as vectors
- * across two lines cost twice (arrays of NumPy begin 16 bytes past one: 64 x 3136 x 576 0.72 of the peak, and 0.92 so). */
-static int64_t head_columns(const fc_gemm *g, const float *b) {
-    const int64_t line = FC_ALIGNMENT / (int64_t)sizeof(float);
-    return g->transpose_b || g->b_stride % line ? 0 : fc_floats_to_line(b);
-}
-
 static void run_columns(void *arg, int64_t begin, int64_t end, int thread) {
     const few_rows_task *t = arg;
     const fc_gemm *g = t->gemm;
-    const int64_t head = head_columns(g, t->o->b), before = head ? COLUMNS - head : 0; /* the first item is shorter */
+    const int64_t head = gemm_head_columns(g, t->o->b), before = head ? COLUMNS - head : 0; /* the first item is shorter */
     const int64_t block = few_rows_depth(g, t->ctx), last = fc_min(end * COLUMNS - before, g->n);
     few_rows_block s = {.step = chunk_columns(g, t->ctx)};
     for (s.n = fc_max(0, begin * COLUMNS - before); s.n < last; s.n += s.columns) {
@@ -110,6 +103,6 @@ static void run_columns(void *arg, int64_t begin, int64_t end, int thread) {
 
 void gemm_few_rows(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
     few_rows_task t = {g, o, ctx, workspace};
-    const int64_t head = head_columns(g, o->b), before = head ? COLUMNS - head : 0;
+    const int64_t head = gemm_head_columns(g, o->b), before = head ? COLUMNS - head : 0;
     fc_parallel(fc_ceil_div(g->n + before, COLUMNS), threads, run_columns, &t);
 }

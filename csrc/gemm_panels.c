@@ -95,7 +95,7 @@ static void multiply_panel(const panels_task *t, const panel_rows *rows, int64_t
 
 /* The first tile packs the panel for those after it, where a pass that packs would wait for b. Returns its rows. */
 static int64_t pack_in_tile(const panels_task *t, const panel_rows *rows, fc_tile tile, int64_t k, int64_t n,
-                            float *panel) {
+                            int64_t columns, float *panel) {
     const fc_gemm *g = t->gemm;
     const int64_t width = t->ctx->kernels->tile_columns;
     const int64_t first = fc_ceil_div(rows->count, fc_ceil_div(rows->count, t->ctx->kernels->tile_rows));
@@ -103,9 +103,16 @@ static int64_t pack_in_tile(const panels_task *t, const panel_rows *rows, fc_til
     tile.y = rows->y;
     tile.w = t->o->b + k * g->b_stride + n;
     tile.w_step = g->b_stride;
-    tile.ahead = n + 2 * width <= g->n ? width - tile.depth * g->b_stride : 0; /* the next panel */
-    t->ctx->kernels->pack_tile(&tile, (int)first, panel);
+    tile.ahead = n + columns + width <= g->n ? columns - tile.depth * g->b_stride : 0; /* the next panel */
+    t->ctx->kernels->pack_tile(&tile, (int)first, (int)columns, first < rows->count ? panel : NULL);
     return first;
+}
+
+/* The columns of a first panel that ends where a cache line of b does, 0 if it is as wide as the others. Arrays of NumPy
+ * begin 16 bytes past a line: vectors across two lines cost a tile of few rows 10 %, and a short panel more half a tile. */
+static int64_t first_columns(const fc_gemm *g, const float *b) {
+    enum { ROWS = 24, COLUMNS = 256 };
+    return g->m > ROWS || g->n < COLUMNS ? 0 : gemm_head_columns(g, b);
 }
 
 /* All rows times the panels [begin, end), block of k by block of k. */
@@ -115,15 +122,17 @@ static void run_private(void *arg, int64_t begin, int64_t end, int thread) {
     const int64_t width = t->ctx->kernels->tile_columns, block = gemm_block_depth(g, t->ctx);
     float *panel = t->panels + thread * panel_floats(g, t->ctx), *copy = t->strips + thread * strip_floats(g, t->ctx);
     panel_rows rows;
+    const int64_t head = first_columns(g, t->o->b);
     for (int64_t k = 0; k == 0 || k < g->k; k += block) {
         const int64_t depth = fc_min(block, g->k - k);
         point_at_rows(t, k, depth, 0, g->m, copy, &rows);
         for (int64_t i = begin; i < end; i++) {
-            const int64_t n = i * width, columns = fc_min(width, g->n - n);
+            const int64_t n = head && i ? (i - 1) * width + head : i * width;
+            const int64_t columns = fc_min(head && !i ? head : width, g->n - n);
             const fc_tile tile = gemm_epilogue(g, t->o->bias, k, depth, n);
             int64_t first = 0;
-            if (columns == width && !g->transpose_a && !g->transpose_b)
-                first = pack_in_tile(t, &rows, tile, k, n, panel);
+            if (!g->transpose_a && !g->transpose_b)
+                first = pack_in_tile(t, &rows, tile, k, n, columns, panel);
             else
                 pack_panel(t, k, depth, n, columns, panel);
             multiply_panel(t, &rows, first, tile, panel, columns);
@@ -184,8 +193,9 @@ void gemm_panels(const fc_gemm *g, const gemm_operands *o, void *workspace, int 
     panels_task t = {.gemm = g, .ctx = ctx, .o = o};
     t.panels = fc_take(&arena, packed_bytes(g, threads, ctx));
     t.strips = (float *)arena.next;
+    const int64_t head = first_columns(g, o->b);
     if (uses_private_panels(g))
-        fc_parallel(fc_ceil_div(g->n, ctx->kernels->tile_columns), threads, run_private, &t);
+        fc_parallel(fc_ceil_div(g->n - head, ctx->kernels->tile_columns) + (head > 0), threads, run_private, &t);
     else
         run_blocks(&t, threads);
 }
