@@ -16,8 +16,11 @@
 
 /* Rows of a chunk: float32 sums of 16 tiles of 16. But at most 4096 chunks, whose partial sums are the workspace. */
 enum { CHUNK_ROWS = 256, MAX_CHUNKS = 4096 };
-/* Elements of an item of the elementwise passes; columns combined side by side. */
-enum { PASS_FLOATS = 16384, COMBINE_COLUMNS = 64 };
+/* Elements of an item of the elementwise passes, which go through an item forwards and from the last item to the first:
+ * the least, and where there are PASS_ITEMS of them the most. (25 MB and 512 KB an item instead of 64 KB: gradients in
+ * 2.9 instead of 3.3 ms on Zen 4, as prefetchers start anew less often; all rows backwards 4.2.) */
+enum { PASS_FLOATS = 16384, PASS_MOST = 131072, PASS_ITEMS = 32 };
+enum { COMBINE_COLUMNS = 64 }; /* combined side by side */
 
 typedef struct norm_task {
     const fc_context *ctx;
@@ -61,7 +64,8 @@ static norm_task make_task(const fc_norm *norm, bool backward, void *workspace, 
     const int64_t rows = norm->rows / t.fold, columns = t.fold * norm->channels;
     t.chunk_rows = fc_max(CHUNK_ROWS, fc_ceil_div(rows, MAX_CHUNKS));
     t.chunks = fc_ceil_div(rows, t.chunk_rows) + (norm->rows % t.fold > 0);
-    t.pass_rows = fc_max(1, PASS_FLOATS / fc_max(columns, 1));
+    const int64_t pass_floats = fc_max(PASS_FLOATS, fc_min(PASS_MOST, rows * columns / PASS_ITEMS));
+    t.pass_rows = fc_max(1, pass_floats / fc_max(columns, 1));
     t.passes = fc_max(1, fc_ceil_div(rows, t.pass_rows));
     t.threads = fc_threads_for_memory(bytes, ctx);
     t.outer_threads = norm->images % t.threads == 0 || norm->images >= 4 * t.threads ? t.threads : 1;

@@ -1,5 +1,5 @@
-/* softmax.c - softmax along one axis of a C-ordered array, as (outer, columns, inner). Threads share out whole rows, so that
- * every row is summed in one order. */
+/* softmax.c - softmax along one axis of a C-ordered array, as (outer, columns, inner). Threads share out whole
+ * rows, so that every row is summed in one order. */
 #include "kernels/kernels.h"
 #include "parallel.h"
 #include "softmax.h"
@@ -19,21 +19,25 @@ static bool beyond_caches(int64_t size, int arrays) {
     return size * (arrays + 1) * (int64_t)sizeof(float) >= SOFTMAX_STREAM_BYTES;
 }
 
-/* Floats of scratch a thread: neighbours' columns side by side, or a row's exponentials where results go past the caches. */
+/* Floats of scratch a thread: neighbours' columns side by side, or a row's exponentials where results go past the
+ * caches. */
 static int64_t scratch_size(int64_t outer, int64_t columns, int64_t inner, int arrays) {
     const int64_t size = outer * columns * inner;
     if (size == 0) return 0;
     if (inner > 1) {
-        /* Gradients read little more than twice what they write: where columns are near, copies would cost half as much. */
+        /* Gradients read little more than twice what they write: where columns are near, copies would cost half as
+         * much. */
         if (arrays > 1 && inner < SOFTMAX_PAGE) return 0;
         const int64_t floats = columns * softmax_width(columns, inner, arrays) * arrays;
         return floats <= SOFTMAX_SCRATCH ? floats : 0;
     }
-    if (arrays > 1 || columns <= FC_SOFTMAX_SHORT || columns > SOFTMAX_SCRATCH || !beyond_caches(size, arrays)) return 0;
+    if (arrays > 1 || columns <= FC_SOFTMAX_SHORT || columns > SOFTMAX_SCRATCH) return 0;
+    if (!beyond_caches(size, arrays)) return 0;
     return fc_round_up(columns, SOFTMAX_VECTOR);
 }
 
-int64_t fc_softmax_workspace_bytes(bool backward, int64_t outer, int64_t columns, int64_t inner, const fc_context *ctx) {
+int64_t fc_softmax_workspace_bytes(bool backward, int64_t outer, int64_t columns, int64_t inner,
+                                   const fc_context *ctx) {
     return ctx->num_threads * scratch_size(outer, columns, inner, backward ? 2 : 1) * (int64_t)sizeof(float);
 }
 
@@ -80,18 +84,18 @@ static void run(softmax_task *t, void *workspace, const fc_context *ctx) {
     }
     t->rows = t->outer;
     t->rows_per_item = softmax_rows_per_item(columns, short_columns);
-    t->softmax.stream = t->softmax.stream && columns > short_columns && (t->dy || t->scratch_size > 0);
+    t->softmax.stream = t->softmax.stream && (t->dy || t->scratch_size > 0);
     fc_parallel(fc_ceil_div(t->rows, t->rows_per_item), threads, run_rows, t);
 }
 
-void fc_softmax_forward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y, void *workspace,
-                        const fc_context *ctx) {
+void fc_softmax_forward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *x, float *y,
+                        void *workspace, const fc_context *ctx) {
     softmax_task t = {.softmax = {.log = log, .columns = columns}, .outer = outer, .inner = inner, .x = x, .y = y};
     run(&t, workspace, ctx);
 }
 
-void fc_softmax_backward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y, float *dx,
-                         void *workspace, const fc_context *ctx) {
+void fc_softmax_backward(bool log, int64_t outer, int64_t columns, int64_t inner, const float *dy, const float *y,
+                         float *dx, void *workspace, const fc_context *ctx) {
     softmax_task t = {
         .softmax = {.log = log, .columns = columns}, .outer = outer, .inner = inner, .dy = dy, .x = y, .y = dx};
     run(&t, workspace, ctx);

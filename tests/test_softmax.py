@@ -87,6 +87,34 @@ def test_gradients(isa, rng, columns):
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("columns", [1, 2, 5, 8, 15, 16, 17, 21, 31, 48, 63, 64, 65, 128])
+def test_short_rows(isa, rng, name, columns):
+    """Many rows share vectors: each is its own, in place too, and what is not finite stays in its row."""
+    function, gradient = getattr(ops, name), getattr(ops, f"{name}_backward")
+    for rows in (1, 2, 7, 16, 17, 40):
+        x, dy = 3 * rng.standard_normal((2, rows, columns)).astype(np.float32)
+        x[rows // 2] += 5000  # beyond what exponents hold
+        y = function(x)
+        np.testing.assert_allclose(y, getattr(reference, name)(x), rtol=10 * EPS, atol=4 * EPS)
+        dx = gradient(dy, y)
+        exact = getattr(reference, f"{name}_backward")(dy, y)
+        assert np.abs(dx - exact).max() <= 10 * EPS * np.abs(dy).sum(axis=1).max()
+        for i in range(rows):
+            assert np.array_equal(function(x[i]), y[i]) and np.array_equal(gradient(dy[i], y[i]), dx[i])
+        assert np.array_equal(function(x, out=x), y)
+        for operands in ((dy.copy(), y), (dy, y.copy())):
+            for out in operands:
+                if out is not dy and out is not y:
+                    assert np.array_equal(gradient(*operands, out=out), dx)
+        for value in (np.nan, np.inf):
+            bad = dy.copy()
+            bad[rows // 2, columns // 2] = value
+            broken = gradient(bad, y)
+            assert not np.isfinite(broken[rows // 2]).all()
+            assert np.array_equal(np.delete(broken, rows // 2, 0), np.delete(dx, rows // 2, 0))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_gradient_is_the_derivative(rng, name):
     """<dy, df(x) v> along a random direction v, by central differences of the float64 definition."""
     x, v, dy = rng.standard_normal((3, 4, 11))
@@ -266,7 +294,7 @@ def test_masked_columns_have_no_gradient(isa, rng):
         assert (dx[:, 2:] == 0).all() and np.allclose(dx[:, :2], [5e9, -5e9])
 
 
-@pytest.mark.parametrize("shape", [(35, 130_001), (66_000, 65), (3, 40, 35_001)])
+@pytest.mark.parametrize("shape", [(35, 130_001), (66_000, 65), (200_003, 21), (3, 40, 35_001)])
 def test_results_that_go_past_the_caches(isa, rng, shape):
     """Beyond 32 MB, but not in place: the same bits."""
     axis = len(shape) - 2 if len(shape) == 3 else 1

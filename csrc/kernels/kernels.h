@@ -295,9 +295,9 @@ typedef struct fc_winograd_weight {
 /* Softmax over `columns` elements that lie `step` apart. */
 /* Rows of at most so many contiguous columns are taken a vector of rows at a time, forward and backward. Neighbours of an
  * axis that is not the last are taken together, a quarter of a page at most. */
-enum { FC_SOFTMAX_SHORT = 128, FC_GRADIENT_SHORT = 24, FC_SOFTMAX_WIDEST = 256 };
+enum { FC_SOFTMAX_SHORT = 128, FC_GRADIENT_SHORT = 64, FC_SOFTMAX_WIDEST = 256 };
 typedef struct fc_softmax {
-    bool log, stream;        /* stream: y goes past the caches; not short rows */
+    bool log, stream;        /* stream: y goes past the caches; forward not of short rows */
     int64_t columns, step;
     int64_t width;           /* the most neighbours in one call of a strided kernel, whole vectors */
     float *scratch;          /* [columns] to stream; strided: [columns][width], two of them backward, or NULL */

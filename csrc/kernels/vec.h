@@ -246,6 +246,44 @@ FC_INLINE vfloat v_exchange(vfloat a, const int distance) {
 #endif
 }
 
+/* Lane i of the result is the lane of v that the low bits of index[i] number. */
+FC_INLINE vfloat v_pick(vfloat v, vint index) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    return (vfloat)_mm512_permutexvar_ps((__m512i)index, (__m512)v);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    return (vfloat)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index);
+#else
+    return (vfloat){v[index[0] & 3], v[index[1] & 3], v[index[2] & 3], v[index[3] & 3]};
+#endif
+}
+
+/* Lanes whose number has the bit `distance` from b, the others from a. */
+FC_INLINE vfloat v_blend_lanes(vfloat a, vfloat b, const int distance) {
+#if FC_LANES == 16 && defined(__x86_64__)
+    const int mask = distance == 8 ? 0xff00 : distance == 4 ? 0xf0f0 : distance == 2 ? 0xcccc : 0xaaaa;
+    return (vfloat)_mm512_mask_blend_ps((__mmask16)mask, (__m512)a, (__m512)b);
+#elif FC_LANES == 8 && defined(__x86_64__)
+    if (distance == 4) return (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xf0);
+    return distance == 2 ? (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xcc)
+                         : (vfloat)_mm256_blend_ps((__m256)a, (__m256)b, 0xaa);
+#else
+    return distance == 2 ? (vfloat){a[0], a[1], b[2], b[3]} : (vfloat){a[0], b[1], a[2], b[3]};
+#endif
+}
+
+/* Lane i of the result is the sum of the lanes of v[i], each in the same order; v is overwritten. */
+FC_INLINE vfloat v_sum_each(vfloat v[FC_LANES]) {
+    FC_UNROLL
+    for (int distance = FC_LANES / 2; distance > 0; distance /= 2) {
+        FC_UNROLL
+        for (int i = 0; i < distance; i++) {
+            const vfloat a = v[i], b = v[i + distance];
+            v[i] = v_blend_lanes(a, b, distance) + v_exchange(v_blend_lanes(b, a, distance), distance);
+        }
+    }
+    return v[0];
+}
+
 /* Four vectors as FC_LANES / 4 blocks of 4 x 4: each block is transposed. */
 FC_INLINE void v_transpose_quads(vfloat v[4]) {
 #if FC_LANES == 16 && defined(__x86_64__)
