@@ -8,15 +8,20 @@
 #include "parallel.h"
 #include "pool2d.h"
 
-/* Scratch of a block: in L1 with room for what is read (48 KB), but at least whole cache lines of each pixel. */
-enum { LINES_SCRATCH = 64 * 1024, LINES_CHANNELS = 64 };
+/* Scratch of a block: well within L2, so that all channels of most layers go together and x is read as whole rows. In L1
+ * instead (64 KB with 64 channels at least) 64 x 512 x 13 x 13 with 5 x 5 took 2.6 ms instead of 2.0. */
+enum { LINES_SCRATCH = 256 * 1024, LINES_CHANNELS = 64 };
 
 static int64_t padded_width(const fc_pool2d *d) { return d->out_width + d->kernel_width - 1; }
 
-static int64_t channels_of_block(const fc_pool2d *d) {
+static int64_t row_blocks(const fc_pool2d *d) { return fc_ceil_div(d->out_height, FC_POOL_LINE_OUTPUTS); }
+
+/* As many channels as the scratch holds, but fewer where there would not be some items for each thread. */
+static int64_t channels_of_block(const fc_pool2d *d, int threads) {
     const int64_t line = LINES_SCRATCH / (int64_t)sizeof(float) / FC_POOL_LINE_OUTPUTS / padded_width(d);
-    const int64_t fit = fc_max(line / LINES_CHANNELS, 1) * LINES_CHANNELS;
-    const int64_t blocks = fc_ceil_div(d->channels, fit);
+    const int64_t fit = fc_max(line / LINES_CHANNELS, 1), rows = fc_max(d->batch * row_blocks(d), 1);
+    const int64_t units = fc_ceil_div(d->channels, LINES_CHANNELS);
+    const int64_t blocks = fc_min(fc_max(fc_ceil_div(units, fit), threads == 1 ? 1 : fc_ceil_div(4 * threads, rows)), units);
     return fc_min(fc_round_up(fc_ceil_div(d->channels, blocks), 16), d->channels);
 }
 
@@ -30,16 +35,30 @@ bool fc_pool_lines_supports(const fc_pool2d *d, bool average) {
 
 static int64_t identity_floats(const fc_pool2d *d) { return fc_round_up(d->in_width * d->channels, 16); }
 
-static int64_t scratch_floats(const fc_pool2d *d) {
-    return fc_round_up(FC_POOL_LINE_OUTPUTS * padded_width(d) * channels_of_block(d), 16);
+static int64_t scratch_floats(const fc_pool2d *d, int threads) {
+    return fc_round_up(FC_POOL_LINE_OUTPUTS * padded_width(d) * channels_of_block(d, threads), 16);
 }
 
 int64_t fc_pool_lines_workspace_bytes(const fc_pool2d *d, const fc_context *ctx) {
-    return (identity_floats(d) + ctx->num_threads * scratch_floats(d)) * (int64_t)sizeof(float);
+    return (identity_floats(d) + ctx->num_threads * scratch_floats(d, ctx->num_threads)) * (int64_t)sizeof(float);
 }
 
 static void fill(float *y, int64_t count, float value) {
     for (int64_t i = 0; i < count; i++) y[i] = value;
+}
+
+/* The rows of the batch up to the last one that the block of row p of image n reads. */
+static int64_t rows_read(const fc_pool2d *d, int64_t n, int64_t p) {
+    const int64_t rows = fc_min(FC_POOL_LINE_OUTPUTS, d->out_height - p);
+    return n * d->in_height + fc_min(p + rows + d->kernel_height - 1 - d->pad_top, d->in_height);
+}
+
+/* How many rows the block after that one reads anew: those that follow, of the next image too. */
+static int64_t rows_anew(const fc_pool_task *t, int64_t n, int64_t p) {
+    const fc_pool2d *d = t->pool;
+    const bool last = p + FC_POOL_LINE_OUTPUTS >= d->out_height;
+    if (!t->far || (last && (n + 1 == d->batch || t->channel_blocks > 1))) return 0;
+    return rows_read(d, n + last, last ? 0 : p + FC_POOL_LINE_OUTPUTS) - rows_read(d, n, p);
 }
 
 /* The rows [p, p + rows) of maxima or sums, channels [c, c + channels), into scratch: false where an element is NaN. */
@@ -47,29 +66,29 @@ static bool pool_vertically(const fc_pool_task *t, int64_t n, int64_t p, int64_t
                             float *scratch) {
     const fc_pool2d *d = t->pool;
     const int64_t line = padded_width(d) * channels, row = d->in_width * d->channels;
+    const int64_t anew = rows_anew(t, n, p), calls = rows == FC_POOL_LINE_OUTPUTS ? 1 : rows;
     bool nan = false;
     fc_pool_lines lines = {
         .kind = t->average ? FC_LINES_SUM : FC_LINES_MAX,
         .taps = d->kernel_height,
-        .outputs = rows == FC_POOL_LINE_OUTPUTS ? FC_POOL_LINE_OUTPUTS : 1,
+        .outputs = (int)(rows / calls),
         .x_step = d->channels,
         .y_line = line,
         .y_step = channels,
         .columns = channels == d->channels ? 1 : d->in_width,
         .count = channels == d->channels ? row : channels,
+        .ahead = anew > 0 ? t->x + rows_read(d, n, p) * row + c : NULL,
+        .ahead_line = row,
     };
     for (int64_t i = 0; i < rows; i += lines.outputs) {
         for (int64_t l = 0; l < lines.taps + lines.outputs - 1; l++) {
             const int64_t h = p + i + l - d->pad_top;
             lines.x[l] = h < 0 || h >= d->in_height ? t->identity : t->x + (n * d->in_height + h) * row + c;
         }
-        /* The rows that the next block reads anew. */
-        const int64_t next = p + i + lines.taps + lines.outputs - 1 - d->pad_top;
-        lines.ahead = t->far && next > 0 && next < d->in_height ? t->x + (n * d->in_height + next) * row + c : NULL;
-        lines.ahead_line = row;
-        lines.ahead_lines = fc_min(lines.outputs, d->in_height - next);
+        lines.ahead_lines = anew * (i / lines.outputs + 1) / calls - anew * (i / lines.outputs) / calls;
         lines.y = scratch + i * line + d->pad_left * channels;
         t->ctx->kernels->pool_lines(&lines, &nan);
+        if (lines.ahead) lines.ahead += lines.ahead_lines * row;
     }
     return !nan;
 }
@@ -123,8 +142,8 @@ static void pool_horizontally(const fc_pool_task *t, const float *scratch, int64
 static void run_items(void *arg, int64_t begin, int64_t end, int thread) {
     const fc_pool_task *t = arg;
     const fc_pool2d *d = t->pool;
-    const int64_t blocks = fc_ceil_div(d->out_height, FC_POOL_LINE_OUTPUTS), width = padded_width(d);
-    const int64_t block_channels = channels_of_block(d);
+    const int64_t blocks = row_blocks(d), width = padded_width(d);
+    const int64_t block_channels = channels_of_block(d, t->ctx->num_threads);
     float *scratch = t->scratch + thread * t->scratch_floats;
     for (int64_t item = begin; item < end; item++) {
         const int64_t n = item / (t->channel_blocks * blocks), c = item / blocks % t->channel_blocks * block_channels;
@@ -152,9 +171,9 @@ void fc_pool_lines_run(fc_pool_task *t, void *workspace) {
     t->identity = workspace;
     t->far = elements * (int64_t)sizeof(float) > FC_POOL_FAR_BYTES;
     t->scratch = t->identity + identity_floats(d);
-    t->scratch_floats = scratch_floats(d);
-    t->channel_blocks = fc_ceil_div(d->channels, channels_of_block(d));
+    t->scratch_floats = scratch_floats(d, t->ctx->num_threads);
+    t->channel_blocks = fc_ceil_div(d->channels, channels_of_block(d, t->ctx->num_threads));
     fill(t->identity, identity_floats(d), t->average ? 0.0f : -__builtin_inff());
-    fc_parallel(d->batch * t->channel_blocks * fc_ceil_div(d->out_height, FC_POOL_LINE_OUTPUTS),
+    fc_parallel(d->batch * t->channel_blocks * row_blocks(d),
                 fc_threads_for_memory(elements * (int64_t)sizeof(float), t->ctx), run_items, t);
 }

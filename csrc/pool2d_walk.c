@@ -78,6 +78,8 @@ void fc_pool_walk_run(fc_pool_task *t, void *workspace) {
     const int64_t bytes = d->batch * d->in_height * d->in_width * d->channels * (int64_t)sizeof(float);
     t->identity = workspace;
     t->far = bytes > FC_POOL_FAR_BYTES;
+    /* A walk with fewer lanes writes parts of lines, which past the caches cost more than they save. */
+    t->stream = t->stream && t->ctx->kernels->lanes == 16;
     for (int64_t i = 0; i < d->in_width * d->channels; i++) t->identity[i] = t->average ? 0.0f : -__builtin_inff();
     fc_parallel(d->batch * fc_ceil_div(d->out_height, block_rows(d)), fc_threads_for_memory(bytes, t->ctx),
                 walk_blocks, t);

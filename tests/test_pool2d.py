@@ -320,6 +320,18 @@ def test_adjoint(isa, rng, geometry):
     )
 
 
+def test_global_pooling_of_long_pixels(isa, rng):
+    """All channels together, more than the scratch of a sweep holds; few and many taps a row, whose sums are exact."""
+    for shape in [(3, 128, 7, 7), (2, 192, 9, 20), (2, 2112, 3, 7), (1, 256, 1, 33)]:
+        x = np.moveaxis(integers(rng, (shape[0], *shape[2:], shape[1])), -1, 1)
+        mean = (x.astype(np.float64).sum((2, 3)) / (shape[2] * shape[3])).astype(np.float32)
+        np.testing.assert_array_equal(ops.adaptive_avg_pool2d(x, 1)[:, :, 0, 0], mean)
+        np.testing.assert_array_equal(ops.adaptive_max_pool2d(x, 1)[:, :, 0, 0], x.max((2, 3)))
+        x[-1, 77, -1, -1] = np.nan
+        right = x.max((2, 3))  # NaN where there is one
+        np.testing.assert_array_equal(ops.adaptive_max_pool2d(x, 1)[:, :, 0, 0], right)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 224, 224), (1, 40, 1, 30000), (1, 70, 7, 7), (3, 1, 5, 1)])
 def test_global_average(isa, rng, shape):
     x = (rng.standard_normal(shape) + 1.0).astype(np.float32)

@@ -145,7 +145,7 @@ typedef struct fc_pool_run {
     int32_t *indices; /* of the maximum, laid out as y; NULL where not wanted */
     int32_t index, index_step, index_row, index_column;
     bool stream;      /* y and indices bypass the caches: whole vectors, aligned to them */
-    const float *ahead; /* fetched into L2 meanwhile, so many floats a column; or NULL */
+    const float *ahead; /* fetched into L2 meanwhile, so many floats a window (a sweep: what follows a tap); or NULL */
     int64_t ahead_floats;
 } fc_pool_run;
 
