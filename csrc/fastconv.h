@@ -254,10 +254,10 @@ int64_t fc_pool2d_workspace_bytes(const fc_pool2d *pool, const fc_context *ctx);
 /* indices (may be NULL): position h * in_width + w of the first maximum, or of the last NaN, in the input plane. */
 void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, void *workspace,
                            const fc_context *ctx);
-void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
-                            const fc_context *ctx);
-/* True if every index lies in its own window: what the backward pass relies on. */
-bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx);
+/* Every index must lie in its own window. With `check`, false is returned where one does not, dx being of no meaning
+ * then; without, its gradient is lost. */
+bool fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, bool check, float *dx,
+                            void *workspace, const fc_context *ctx);
 void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void *workspace, const fc_context *ctx);
 void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace, const fc_context *ctx);
 

@@ -283,7 +283,7 @@ static int64_t forward_bytes(const fc_pool2d *d, const fc_context *ctx) {
 
 int64_t fc_pool2d_workspace_bytes(const fc_pool2d *d, const fc_context *ctx) {
     fc_pool2d transposed;
-    const int64_t bytes = forward_bytes(d, ctx);
+    const int64_t bytes = fc_max(forward_bytes(d, ctx), fc_pool_strips_workspace_bytes(d, ctx));
     return transposed_average(d, &transposed) ? fc_max(bytes, forward_bytes(&transposed, ctx)) : bytes;
 }
 
@@ -298,80 +298,7 @@ void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void
     run_forward(&t, workspace);
 }
 
-/* ------------------------------------------------------------------------------------------------------ backward */
-
-static bool same_cover(const fc_pool_axis *axis, int64_t first, int64_t second) {
-    int64_t begin[2], end[2];
-    fc_covering_windows(axis, first, &begin[0], &end[0]);
-    fc_covering_windows(axis, second, &begin[1], &end[1]);
-    return begin[0] == begin[1] && end[0] == end[1];
-}
-
-/* Blocks of two input rows. */
-static void unpool_rows(void *arg, int64_t begin, int64_t end, int thread) {
-    const fc_pool_task *t = arg;
-    const fc_pool2d *d = t->pool;
-    const fc_pool_axis rows = fc_pool_rows(d);
-    const int64_t blocks = fc_ceil_div(d->in_height, 2), row = d->in_width * d->channels;
-    (void)thread;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t n = item / blocks, h = item % blocks * 2, h_end = fc_min(h + 2, d->in_height);
-        const int64_t image = n * d->out_height * d->out_width * d->channels;
-        float *dx = t->dx + (n * d->in_height + h) * row;
-        if (!t->average) {
-            t->ctx->kernels->max_unpool_rows(d, h, h_end, t->dy + image, t->chosen + image, dx, t->stream);
-        } else if (h_end - h == 2 && !same_cover(&rows, h, h + 1)) {
-            t->ctx->kernels->avg_unpool_rows(d, h, h + 1, t->dy + image, dx, t->stream);
-            t->ctx->kernels->avg_unpool_rows(d, h + 1, h_end, t->dy + image, dx + row, t->stream);
-        } else {
-            t->ctx->kernels->avg_unpool_rows(d, h, h_end, t->dy + image, dx, t->stream);
-        }
-    }
-    fc_stream_end();
-}
-
-static void run_backward(fc_pool_task *t) {
-    const fc_pool2d *d = t->pool;
-    const int64_t size = d->batch * d->in_height * d->in_width * d->channels;
-    if (size == 0) return;
-    if (!t->average && fc_pool_scatter_supports(d)) {
-        fc_pool_scatter_run(t);
-        return;
-    }
-    if (t->average && fc_pool_spread_supports(d)) {
-        fc_pool_spread_run(t);
-        return;
-    }
-    t->stream = fc_pool_streams(t->dx, size, d->channels);
-    fc_parallel(d->batch * fc_ceil_div(d->in_height, 2), fc_threads_for_memory(size * (int64_t)sizeof(float), t->ctx),
-                unpool_rows, t);
-}
-
-void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
-                            const fc_context *ctx) {
-    fc_pool_task t = {.pool = pool, .ctx = ctx, .dy = dy, .chosen = indices, .dx = dx};
-    run_backward(&t);
-}
-
-void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace, const fc_context *ctx) {
-    fc_pool2d transposed;
-    if (transposed_average(pool, &transposed)) {
-        fc_avg_pool2d_forward(&transposed, dy, dx, workspace, ctx);
-        return;
-    }
-    fc_pool_task t = {.pool = pool, .ctx = ctx, .dy = dy, .dx = dx, .average = true};
-    run_backward(&t);
-}
-
 /* ------------------------------------------------------------------------------------------------------- indices */
-
-/* Set to false by any thread that finds an index outside its window. */
-typedef struct indices_task {
-    const fc_pool2d *pool;
-    const fc_context *ctx;
-    const int32_t *indices;
-    bool ok;
-} indices_task;
 
 /* A row of up to 8 channels, which would leave vectors empty; taps side by side. */
 static bool few_indices_ok(const fc_pool2d *d, int64_t p, const int32_t *indices) {
@@ -391,28 +318,111 @@ static bool few_indices_ok(const fc_pool2d *d, int64_t p, const int32_t *indices
     return outside == 0;
 }
 
-static void check_rows(void *arg, int64_t begin, int64_t end, int thread) {
-    indices_task *t = arg;
+void fc_pool_check_rows(fc_pool_task *t, int64_t n, int64_t p, int64_t p_end) {
     const fc_pool2d *d = t->pool;
     const bool few = d->channels <= 8 && !d->adaptive && d->dilation_width == 1;
-    (void)thread;
-    for (int64_t row = begin; row < end; row++) {
-        const int32_t *indices = t->indices + row * d->out_width * d->channels;
-        bool ok = true;
+    const int32_t *indices = t->chosen + (n * d->out_height + p) * d->out_width * d->channels;
+    bool ok = true;
+    if (!t->check) return;
+    for (; p < p_end && ok; p++, indices += d->out_width * d->channels) {
         if (few)
-            ok = few_indices_ok(d, row % d->out_height, indices);
+            ok = few_indices_ok(d, p, indices);
         else
-            t->ctx->kernels->max_indices_row(d, row % d->out_height, indices, &ok);
-        if (!ok) {
-            __atomic_store_n(&t->ok, false, __ATOMIC_RELAXED);
-            return;
-        }
+            t->ctx->kernels->max_indices_row(d, p, indices, &ok);
     }
+    if (!ok) __atomic_store_n(&t->refused, true, __ATOMIC_RELAXED);
 }
 
-bool fc_max_pool2d_indices_ok(const fc_pool2d *d, const int32_t *indices, const fc_context *ctx) {
-    const int64_t rows = d->batch * d->out_height, row_bytes = d->out_width * d->channels * (int64_t)sizeof(int32_t);
-    indices_task t = {d, ctx, indices, true};
-    fc_parallel(rows, fc_threads_for_memory(rows * row_bytes, ctx), check_rows, &t);
-    return t.ok;
+/* ------------------------------------------------------------------------------------------------------ backward */
+
+static bool same_cover(const fc_pool_axis *axis, int64_t first, int64_t second) {
+    int64_t begin[2], end[2];
+    fc_covering_windows(axis, first, &begin[0], &end[0]);
+    fc_covering_windows(axis, second, &begin[1], &end[1]);
+    return begin[0] == begin[1] && end[0] == end[1];
+}
+
+/* The end of the windows that cover positions up to this one. */
+static int64_t windows_end(const fc_pool_axis *axis, int64_t position) {
+    int64_t begin, end;
+    fc_covering_windows(axis, position, &begin, &end);
+    return end;
+}
+
+/* Rows [h, h_end) of image n. Each row of indices is checked before its first use, when it was fetched by the rows
+ * before: on its own, the check would read them from memory once more. */
+static void max_unpool_block(fc_pool_task *t, int64_t n, int64_t h, int64_t h_end, float *dx) {
+    const fc_pool2d *d = t->pool;
+    const fc_pool_axis rows = fc_pool_rows(d);
+    const int64_t image = n * d->out_height * d->out_width * d->channels, last = d->in_height - 1;
+    const int64_t p = h > 0 ? windows_end(&rows, h - 1) : 0, p_end = windows_end(&rows, h_end - 1);
+    int64_t fetched_end = p_end;
+    if (t->far && h_end <= last)
+        fetched_end = windows_end(&rows, fc_min(h_end + 1, last));
+    else if (t->far && n + 1 < d->batch) /* the next image lies behind this one */
+        fetched_end = p_end + windows_end(&rows, fc_min(1, last));
+    fc_pool_check_rows(t, n, p, p_end);
+    t->ctx->kernels->max_unpool_rows(d, h, h_end, t->dy + image, t->chosen + image, dx, t->stream, p_end, fetched_end);
+}
+
+/* Blocks of two input rows. */
+static void unpool_rows(void *arg, int64_t begin, int64_t end, int thread) {
+    fc_pool_task *t = arg;
+    const fc_pool2d *d = t->pool;
+    const fc_pool_axis rows = fc_pool_rows(d);
+    const int64_t blocks = fc_ceil_div(d->in_height, 2), row = d->in_width * d->channels;
+    (void)thread;
+    for (int64_t item = begin; item < end && !__atomic_load_n(&t->refused, __ATOMIC_RELAXED); item++) {
+        const int64_t n = item / blocks, h = item % blocks * 2, h_end = fc_min(h + 2, d->in_height);
+        const int64_t image = n * d->out_height * d->out_width * d->channels;
+        float *dx = t->dx + (n * d->in_height + h) * row;
+        if (!t->average) {
+            max_unpool_block(t, n, h, h_end, dx);
+        } else if (h_end - h == 2 && !same_cover(&rows, h, h + 1)) {
+            t->ctx->kernels->avg_unpool_rows(d, h, h + 1, t->dy + image, dx, t->stream);
+            t->ctx->kernels->avg_unpool_rows(d, h + 1, h_end, t->dy + image, dx + row, t->stream);
+        } else {
+            t->ctx->kernels->avg_unpool_rows(d, h, h_end, t->dy + image, dx, t->stream);
+        }
+    }
+    fc_stream_end();
+}
+
+static void run_backward(fc_pool_task *t, void *workspace) {
+    const fc_pool2d *d = t->pool;
+    const int64_t size = d->batch * d->in_height * d->in_width * d->channels;
+    if (size == 0) return;
+    if (!t->average && fc_pool_strips_supports(d)) {
+        fc_pool_strips_run(t, workspace);
+        return;
+    }
+    if (!t->average && fc_pool_scatter_supports(d)) {
+        fc_pool_scatter_run(t);
+        return;
+    }
+    if (t->average && fc_pool_spread_supports(d)) {
+        fc_pool_spread_run(t);
+        return;
+    }
+    t->stream = fc_pool_streams(t->dx, size, d->channels);
+    t->far = d->batch * d->out_height * d->out_width * d->channels * (int64_t)sizeof(float) > FC_POOL_FAR_BYTES;
+    fc_parallel(d->batch * fc_ceil_div(d->in_height, 2), fc_threads_for_memory(size * (int64_t)sizeof(float), t->ctx),
+                unpool_rows, t);
+}
+
+bool fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, bool check, float *dx,
+                            void *workspace, const fc_context *ctx) {
+    fc_pool_task t = {.pool = pool, .ctx = ctx, .dy = dy, .chosen = indices, .check = check, .dx = dx};
+    run_backward(&t, workspace);
+    return !t.refused;
+}
+
+void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace, const fc_context *ctx) {
+    fc_pool2d transposed;
+    if (transposed_average(pool, &transposed)) {
+        fc_avg_pool2d_forward(&transposed, dy, dx, workspace, ctx);
+        return;
+    }
+    fc_pool_task t = {.pool = pool, .ctx = ctx, .dy = dy, .dx = dx, .average = true};
+    run_backward(&t, NULL);
 }

@@ -32,6 +32,10 @@ static inline fc_pool_window fc_pool_taps(const fc_pool_axis *a, int64_t i) {
         return (fc_pool_window){first, fc_ceil_div((i + 1) * a->in, a->out) - first};
     }
     const int64_t start = i * a->stride - a->pad_begin;
+    if (a->dilation == 1) { /* without a division: asked a pixel */
+        const int64_t first = fc_max(start, 0);
+        return (fc_pool_window){first, fc_min(start + a->kernel, a->in) - first};
+    }
     const int64_t begin = start < 0 ? fc_ceil_div(-start, a->dilation) : 0;
     const int64_t end = fc_min(a->kernel, fc_ceil_div(a->in - start, a->dilation));
     return (fc_pool_window){start + begin * a->dilation, end - begin};
@@ -87,13 +91,16 @@ typedef struct fc_pool_task {
     const int32_t *chosen; /* the indices, of the backward pass */
     bool average, stream;  /* stream: results bypass the caches, see fc_pool_streams */
     bool far;              /* operands lie beyond L2 */
+    bool check, refused;   /* whether indices are checked; set by any thread that finds one outside its window */
     int64_t channel_blocks, item_rows;
-    float *identity, *scratch; /* of fc_pool_lines_run */
+    float *identity, *scratch; /* of fc_pool_lines_run and fc_pool_strips_run */
     int64_t scratch_floats;    /* of one thread */
 } fc_pool_task;
 
 /* pool2d.c: one output row of one image, channels [c, c + channels), a window at a time. */
 void fc_pool_row(const fc_pool_task *t, int64_t n, int64_t p, int64_t c, int64_t channels);
+/* Rows [p, p_end) of image n: whether every index lies in its own window, see refused. */
+void fc_pool_check_rows(fc_pool_task *t, int64_t n, int64_t p, int64_t p_end);
 /* Whether `size` floats written at y, in pieces of `piece` floats, had better bypass the caches. */
 bool fc_pool_streams(const float *y, int64_t size, int64_t piece);
 
@@ -110,6 +117,11 @@ void fc_pool_lines_run(fc_pool_task *t, void *workspace);
 /* pool2d_scatter.c: the gradient of a maximum, an output at a time. */
 bool fc_pool_scatter_supports(const fc_pool2d *d);
 void fc_pool_scatter_run(fc_pool_task *t);
+
+/* pool2d_strips.c: the same for large windows one apart of many channels. */
+bool fc_pool_strips_supports(const fc_pool2d *d);
+int64_t fc_pool_strips_workspace_bytes(const fc_pool2d *d, const fc_context *ctx);
+void fc_pool_strips_run(fc_pool_task *t, void *workspace);
 
 /* pool2d_spread.c: the gradient of an average of few channels. */
 bool fc_pool_spread_supports(const fc_pool2d *d);

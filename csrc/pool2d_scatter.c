@@ -44,13 +44,20 @@ static void scatter_row(const fc_pool2d *d, const float *dy, const int32_t *indi
     }
 }
 
+/* The end of the windows that cover positions before this one. */
+static int64_t windows_before(const fc_pool_axis *axis, int64_t position) {
+    int64_t begin, end;
+    fc_covering_windows(axis, position - 1, &begin, &end);
+    return end;
+}
+
 static void scatter_blocks(void *arg, int64_t begin, int64_t end, int thread) {
-    const fc_pool_task *t = arg;
+    fc_pool_task *t = arg;
     const fc_pool2d *d = t->pool;
     const fc_pool_axis rows = fc_pool_rows(d);
     const int64_t blocks = fc_ceil_div(d->in_height, block_rows(d)), pixel = d->channels;
     (void)thread;
-    for (int64_t item = begin; item < end; item++) {
+    for (int64_t item = begin; item < end && !__atomic_load_n(&t->refused, __ATOMIC_RELAXED); item++) {
         const int64_t n = item / (t->channel_blocks * blocks), c = item / blocks % t->channel_blocks * SCATTER_CHANNELS;
         const int64_t h = item % blocks * block_rows(d), h_end = fc_min(h + block_rows(d), d->in_height);
         const int64_t channels = fc_min(block_channels(d), pixel - c), count = (h_end - h) * d->in_width;
@@ -62,6 +69,7 @@ static void scatter_blocks(void *arg, int64_t begin, int64_t end, int thread) {
             memset(dx, 0, (size_t)(count * pixel) * sizeof(float));
         else
             for (int64_t i = 0; i < count; i++) memset(dx + i * pixel, 0, (size_t)channels * sizeof(float));
+        if (c == 0) fc_pool_check_rows(t, n, h > 0 ? windows_before(&rows, h) : 0, p_end);
         for (; p < p_end; p++) {
             const int64_t at = (n * d->out_height + p) * d->out_width * pixel + c;
             scatter_row(d, t->dy + at, t->chosen + at, channels, h * d->in_width, count, dx);

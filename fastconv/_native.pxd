@@ -150,9 +150,8 @@ cdef extern from "fastconv.h" nogil:
     int64_t fc_pool2d_workspace_bytes(const fc_pool2d *pool, const fc_context *ctx)
     void fc_max_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, int32_t *indices, void *workspace,
                                const fc_context *ctx)
-    void fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, float *dx,
-                                const fc_context *ctx)
-    c_bool fc_max_pool2d_indices_ok(const fc_pool2d *pool, const int32_t *indices, const fc_context *ctx)
+    c_bool fc_max_pool2d_backward(const fc_pool2d *pool, const float *dy, const int32_t *indices, c_bool check, float *dx,
+                                  void *workspace, const fc_context *ctx)
     void fc_avg_pool2d_forward(const fc_pool2d *pool, const float *x, float *y, void *workspace, const fc_context *ctx)
     void fc_avg_pool2d_backward(const fc_pool2d *pool, const float *dy, float *dx, void *workspace,
                                 const fc_context *ctx)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from wrong_calls import BIG, REFUSED, Noun, array
 
-from fastconv import ops
+from fastconv import ops, runtime
 
 
 def operands():
@@ -193,6 +193,33 @@ def test_bad_indices_and_gradients():
             backward(y, (-1, 2, 4, 4))
         with pytest.raises(TypeError, match=r"x_shape=4.0: must be an integer"):
             backward(y, (1, 2, 4, 4.0))
+
+
+@pytest.mark.parametrize("channels", [3, 33, 70])
+@pytest.mark.parametrize("kernel, stride, padding", [(2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2), (9, 1, 4)])
+def test_one_index_outside_its_window_is_found(isa, rng, kernel, stride, padding, channels):
+    """Beside the window to any side, in any row, and far from the plane; for one thread and for more."""
+    shape, geometry = (2, channels, 11, 13), {"stride": stride, "padding": padding}
+    x = rng.standard_normal(shape).astype(np.float32)
+    y, indices = ops.max_pool2d(x, kernel, return_indices=True, **geometry)
+    for wrong in (-1, -(2**31), 2**31 - 1, 11 * 13, "left", "right", "above", "below"):
+        n, c, p, q = (int(rng.integers(size)) for size in y.shape)
+        top, left = p * stride - padding, q * stride - padding
+        row, column = min(max(top, 0), 10), min(max(left, 0), 12)
+        if wrong in ("left", "right"):
+            column = left - 1 if wrong == "left" else left + kernel
+        elif wrong in ("above", "below"):
+            row = top - 1 if wrong == "above" else top + kernel
+        if not (0 <= row < 11 and 0 <= column < 13):
+            continue
+        bad = indices.copy()
+        bad[n, c, p, q] = row * 13 + column if isinstance(wrong, str) else wrong
+        for threads in (1, 2):
+            with (
+                runtime.options(num_threads=threads),
+                pytest.raises(ValueError, match="indices: every index must be a position"),
+            ):
+                ops.max_pool2d_backward(y, bad, shape, kernel, **geometry)
 
 
 BAD = [

@@ -651,7 +651,7 @@ def test_touches_only_its_operands(isa, rng, channels):
             plan.max_forward(x, y, indices, runtime.context())
             plan.max_forward(x, y, None, runtime.context())
             plan.avg_forward(x, mean, runtime.context())
-            plan.max_backward(y, indices, dx, runtime.context())
+            assert plan.max_backward(y, indices, dx, True, runtime.context())
             plan.avg_backward(y, dx_mean, runtime.context())
             assert not any(np.isnan(each).any() for each in (y, mean, dx, dx_mean))
             assert dx.sum() == y.sum()

@@ -254,6 +254,16 @@ typedef struct fc_pool_lines {
     int64_t ahead_line, ahead_lines;
 } fc_pool_lines;
 
+/* Some channels of a row of outputs, and the rows of dx that their windows cover, FC_POOL_STRIP_CHANNELS a pixel. */
+enum { FC_POOL_STRIP_CHANNELS = 64 };
+typedef struct fc_pool_strip {
+    const float *dy;
+    const int32_t *indices;
+    float *sums; /* of the first row that the windows cover; no padding beside it */
+    int64_t channels;
+    int64_t ahead; /* dy + ahead and indices + ahead, one such row, are fetched into L2; 0 for none */
+} fc_pool_strip;
+
 /* Winograd's F(m x m, 3 x 3), m = 2, 4 or 6. A tile has m x m outputs and m + 2 rows and columns of inputs; transformed,
  * it is (m + 2)^2 elements of every channel, numbered by row and column. */
 

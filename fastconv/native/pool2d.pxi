@@ -50,21 +50,16 @@ cdef class Pool2dPlan:
         with nogil:
             fc_max_pool2d_forward(&self.c, x_, y_, indices_, space, &ctx.c)
 
-    def indices_ok(self, indices, Context ctx not None):
-        """Whether every index lies in its own window."""
-        cdef const int32_t *indices_ = index_operand(indices, "indices", self.y_nhwc)
-        cdef bint ok
-        with nogil:
-            ok = fc_max_pool2d_indices_ok(&self.c, indices_, &ctx.c)
-        return ok
-
-    def max_backward(self, dy, indices, dx, Context ctx not None):
-        """indices must be ok: an index outside of its window is a gradient lost."""
+    def max_backward(self, dy, indices, dx, bint check, Context ctx not None):
+        """Whether every index lies in its own window; if not, dx is of no meaning. Without check, a gradient is lost."""
         cdef const float *dy_ = operand(dy, "dy", self.y_nhwc)
         cdef const int32_t *indices_ = index_operand(indices, "indices", self.y_nhwc)
         cdef float *dx_ = result(dx, "dx", self.x_nhwc)
+        cdef void *space = lend(fc_pool2d_workspace_bytes(&self.c, &ctx.c))
+        cdef bint ok
         with nogil:
-            fc_max_pool2d_backward(&self.c, dy_, indices_, dx_, &ctx.c)
+            ok = fc_max_pool2d_backward(&self.c, dy_, indices_, check, dx_, space, &ctx.c)
+        return ok
 
     def avg_forward(self, x, y, Context ctx not None):
         cdef const float *x_ = operand(x, "x", self.x_nhwc)

@@ -74,10 +74,9 @@ def max_backward(function, plan, dy, indices, x_shape, out=None, trusted=False):
     """trusted: the indices are max_forward's own, and need no check that each lies in its window."""
     gradient = map_of_shape(function, "dy", dy, plan.y_shape)
     chosen = checked_indices(function, indices, plan.y_shape)
-    if not trusted and not plan.indices_ok(chosen, context()):
-        raise ValueError(f"{function}: indices: every index must be a position h * W + w in its own window")
     dx, memory = image_target(function, out, x_shape, dy, indices)
-    plan.max_backward(gradient, chosen, memory, context())
+    if not plan.max_backward(gradient, chosen, memory, not trusted, context()):
+        raise ValueError(f"{function}: indices: every index must be a position h * W + w in its own window")
     return delivered(out, dx)
 
 

@@ -245,8 +245,8 @@ static void run_pool2d(const fc_context *ctx) {
     check_finite(y, y_size);
     fc_max_pool2d_forward(&p, x, plain, NULL, workspace(bytes), ctx);
     if (y_size && memcmp(y, plain, (size_t)y_size * sizeof(float))) fail("the maximum depends on the indices");
-    if (!fc_max_pool2d_indices_ok(&p, indices, ctx)) fail("indices of its own refused");
-    fc_max_pool2d_backward(&p, dy, indices, dx, ctx);
+    if (!fc_max_pool2d_backward(&p, dy, indices, true, dx, workspace(bytes), ctx))
+        fail("indices of its own refused");
     check_finite(dx, x_size);
     if (dilated && !p.adaptive) return;
     y = output(y_size), dx = output(x_size);
