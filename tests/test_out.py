@@ -229,17 +229,26 @@ def placed(shape, memory, start, last):
 def test_memory_shared_with_an_operand(row, last, from_, to):
     """Each operand and each result in turn, in the same place, one element apart either way, or further in."""
     given = operands(row)
-    expected = run(row, given)
+    kinds = as_tuple(run(row, given))
     for name, value in given.items():
-        for i, wanted in enumerate(as_tuple(expected)):
-            memory = np.full(max(value.size, wanted.size) + 8, np.nan, np.float32)
-            target = placed(wanted.shape, memory, to, last)
-            operand = placed(value.shape, memory, from_, last)
-            operand[...] = value
-            others = [np.empty(each.shape, np.float32) for each in as_tuple(expected)]
-            others[i] = target
-            result = run(row, given | {name: operand}, out=like_result(expected, others))
+        for i, kind in enumerate(kinds):
+            expected = run_placed(row, given, name, i, kinds, last, *apart(value, kind))
+            memory = np.full(max(value.size, kind.size) + 8, np.nan, np.float32)
+            result = run_placed(row, given, name, i, kinds, last, (memory, from_), (memory, to))
             assert_same(result, expected, f"out {i} and {name}")
+
+
+def apart(value, kind):
+    return (np.empty(value.size, np.float32), 0), (np.empty(kind.size, np.float32), 0)
+
+
+def run_placed(row, given, name, i, kinds, last, from_, to):
+    """The results of `row` with operand `name` and result i each at a (memory, start)."""
+    operand, target = placed(given[name].shape, *from_, last), placed(kinds[i].shape, *to, last)
+    operand[...] = given[name]
+    outs = [np.empty(each.shape, np.float32) for each in kinds]
+    outs[i] = target
+    return run(row, given | {name: operand}, out=like_result(kinds if len(kinds) > 1 else kinds[0], outs))
 
 
 def test_memory_shared_with_integer_ids():
