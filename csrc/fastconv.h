@@ -393,13 +393,15 @@ typedef struct fc_rnn {
     fc_rnn_kind kind;
     int64_t steps, batch, input, hidden;
     bool reverse; /* from the last step to the first */
+    const int64_t *lengths; /* (batch), each from 0 to steps: the steps a sequence has; NULL: all */
 } fc_rnn;
 
 int64_t fc_rnn_gates(fc_rnn_kind kind);
 /* Floats that forward must keep for backward: activated gates, cell states, ... (steps, batch, reserve). */
 int64_t fc_rnn_reserve_size(const fc_rnn *rnn);
 int64_t fc_rnn_workspace_bytes(const fc_rnn *rnn, bool backward, const fc_context *ctx);
-/* y (steps, batch, hidden) with row stride y_stride; h, c: initial states (batch, hidden), NULL means zeros;
+/* Past a sequence's end y and dx are 0, dy is not read, and x must be finite in backward; in reverse it begins at its end.
+ * y (steps, batch, hidden) with row stride y_stride; h, c: initial states (batch, hidden), NULL means zeros;
  * h_last, c_last: final states. c is for LSTM alone. reserve may be NULL when no backward follows. */
 void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,
                     const float *weight_hh, const float *bias_ih, const float *bias_hh, float *y, int64_t y_stride,

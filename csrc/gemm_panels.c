@@ -110,9 +110,9 @@ static int64_t pack_in_tile(const panels_task *t, const panel_rows *rows, fc_til
 
 /* The columns of a first panel that ends where a cache line of b does, 0 if it is as wide as the others. Arrays of NumPy
  * begin 16 bytes past a line: vectors across two lines cost a tile of few rows 10 %, and a short panel more half a tile. */
-static int64_t first_columns(const fc_gemm *g, const float *b) {
+static int64_t first_columns(const fc_gemm *g, const float *b, int64_t width) {
     enum { ROWS = 24, COLUMNS = 256 };
-    return g->m > ROWS || g->n < COLUMNS ? 0 : gemm_head_columns(g, b);
+    return g->m > ROWS || g->n < COLUMNS ? 0 : gemm_head_columns(g, b) % width;
 }
 
 /* All rows times the panels [begin, end), block of k by block of k. */
@@ -122,7 +122,7 @@ static void run_private(void *arg, int64_t begin, int64_t end, int thread) {
     const int64_t width = t->ctx->kernels->tile_columns, block = gemm_block_depth(g, t->ctx);
     float *panel = t->panels + thread * panel_floats(g, t->ctx), *copy = t->strips + thread * strip_floats(g, t->ctx);
     panel_rows rows;
-    const int64_t head = first_columns(g, t->o->b);
+    const int64_t head = first_columns(g, t->o->b, width);
     for (int64_t k = 0; k == 0 || k < g->k; k += block) {
         const int64_t depth = fc_min(block, g->k - k);
         point_at_rows(t, k, depth, 0, g->m, copy, &rows);
@@ -193,7 +193,7 @@ void gemm_panels(const fc_gemm *g, const gemm_operands *o, void *workspace, int 
     panels_task t = {.gemm = g, .ctx = ctx, .o = o};
     t.panels = fc_take(&arena, packed_bytes(g, threads, ctx));
     t.strips = (float *)arena.next;
-    const int64_t head = first_columns(g, o->b);
+    const int64_t head = first_columns(g, o->b, ctx->kernels->tile_columns);
     if (uses_private_panels(g))
         fc_parallel(fc_ceil_div(g->n - head, ctx->kernels->tile_columns) + (head > 0), threads, run_private, &t);
     else

@@ -16,6 +16,17 @@ static inline int64_t fc_rnn_chunk_steps(const fc_rnn *rnn) {
     return fc_min(rnn->steps, fc_ceil_div(FC_RNN_CHUNK_ROWS, fc_max(rnn->batch, 1)));
 }
 
+/* The steps of a sequence of the batch, in the order of the recurrence: [first, last]. */
+static inline int64_t fc_rnn_first_step(const fc_rnn *rnn, int64_t row) {
+    return rnn->lengths && rnn->reverse ? rnn->steps - rnn->lengths[row] : 0;
+}
+static inline int64_t fc_rnn_last_step(const fc_rnn *rnn, int64_t row) {
+    return rnn->lengths && !rnn->reverse ? rnn->lengths[row] - 1 : rnn->steps - 1;
+}
+static inline bool fc_rnn_has_step(const fc_rnn *rnn, int64_t row, int64_t step) {
+    return !rnn->lengths || (fc_rnn_first_step(rnn, row) <= step && step <= fc_rnn_last_step(rnn, row));
+}
+
 /* Steps are counted in the order of the recurrence, times as the arrays lie in memory. */
 static inline int64_t fc_rnn_time(const fc_rnn *rnn, int64_t step) {
     return rnn->reverse ? rnn->steps - 1 - step : step;

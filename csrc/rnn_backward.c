@@ -15,6 +15,7 @@ typedef struct backward_task {
     float *dgates;
     int64_t dgates_stride, dgates_time; /* dgates_time: that of the first row */
     float *dh, *dc;                     /* running; the results in the end */
+    float *first;                       /* rows of dgates at first steps other than 0, else of zeros; or NULL */
     int64_t begin, end;                 /* the chunk of steps */
 } backward_task;
 
@@ -26,12 +27,21 @@ static const float *time_row(const backward_task *t, fc_rnn_rows rows, int64_t t
     return rows.first + (time * t->rnn->batch + row) * rows.stride;
 }
 
+/* Rows of which the sequence has this step. */
+static int64_t rows_with_step(const fc_rnn *rnn, int64_t step, int64_t row, int64_t row_end, int64_t *rows) {
+    int64_t count = 0;
+    for (; row < row_end; row++)
+        if (fc_rnn_has_step(rnn, row, step)) rows[count++] = row;
+    return count;
+}
+
 /* The gates' gradients of one row and some units, and what reaches the state before without a product. */
 static void backward_row(const backward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units) {
     const fc_rnn *rnn = t->rnn;
     const fc_kernels *kernels = t->ctx->kernels;
     const int64_t hidden = rnn->hidden, time = fc_rnn_time(rnn, step);
     const fc_rnn_rows reserve = {t->reserve, fc_rnn_reserve_size(rnn)};
+    const bool first = step == fc_rnn_first_step(rnn, row);
     const float *dy = time_row(t, t->dy, time, row) + unit, *y = time_row(t, t->y, time, row) + unit;
     float *dh = t->dh + row * hidden + unit, *dgates = dgates_row(t, time, row) + unit;
     if (fc_rnn_is_plain(rnn)) {
@@ -40,14 +50,21 @@ static void backward_row(const backward_task *t, int64_t step, int64_t row, int6
     }
     const float *gates = time_row(t, reserve, time, row) + unit;
     if (rnn->kind == FC_LSTM) {
-        const float *c = step == 0 ? t->c.first + row * t->c.stride
-                                   : time_row(t, reserve, fc_rnn_time(rnn, step - 1), row) + 4 * hidden;
+        const float *c = first ? t->c.first + row * t->c.stride
+                               : time_row(t, reserve, fc_rnn_time(rnn, step - 1), row) + 4 * hidden;
         kernels->lstm_backward_row(units, hidden, gates, c + unit, dy, dh, t->dc + row * hidden + unit, dgates);
     } else {
-        const float *h = step == 0 ? t->h.first + row * t->h.stride
-                                   : time_row(t, t->y, fc_rnn_time(rnn, step - 1), row);
+        const float *h = first ? t->h.first + row * t->h.stride
+                               : time_row(t, t->y, fc_rnn_time(rnn, step - 1), row);
         kernels->gru_backward_row(units, hidden, gates, h + unit, dy, dh, dgates);
     }
+}
+
+/* Past a sequence's end. */
+static void clear_row(const backward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units) {
+    const int64_t hidden = t->rnn->hidden;
+    float *dgates = dgates_row(t, fc_rnn_time(t->rnn, step), row) + unit;
+    for (int64_t at = 0; at < t->dgates_stride; at += hidden) memset(dgates + at, 0, (size_t)units * sizeof(float));
 }
 
 /* Index 0 is the chunk's last step. The product of a step's gates is made at the head of the next call, where the state
@@ -55,21 +72,26 @@ static void backward_row(const backward_task *t, int64_t step, int64_t row, int6
 static void backward_step(void *arg, int64_t index, int64_t row, int64_t row_end, int64_t block, int64_t block_end) {
     const backward_task *t = arg;
     const fc_rnn *rnn = t->rnn;
-    const int64_t hidden = rnn->hidden, columns = t->ctx->kernels->tile_columns, rows = row_end - row;
+    const int64_t hidden = rnn->hidden, columns = t->ctx->kernels->tile_columns;
     const int64_t step = t->end - 1 - index, depth = fc_rnn_gates(rnn->kind) * hidden;
     const float *dgates[FC_RNN_STRIP_ROWS];
     float *dh[FC_RNN_STRIP_ROWS];
+    int64_t at[FC_RNN_STRIP_ROWS];
+    const int64_t rows = index == 0 ? 0 : rows_with_step(rnn, step + 1, row, row_end, at);
     for (int64_t i = 0; i < rows; i++) {
-        dh[i] = t->dh + (row + i) * hidden;
-        dgates[i] = index == 0 ? NULL : dgates_row(t, fc_rnn_time(rnn, step + 1), row + i);
+        dh[i] = t->dh + at[i] * hidden;
+        dgates[i] = dgates_row(t, fc_rnn_time(rnn, step + 1), at[i]);
     }
     for (; block < block_end; block++) {
         const int64_t unit = block * columns, units = fc_min(columns, hidden - unit);
-        if (index > 0)
+        if (rows > 0)
             fc_rnn_multiply(rows, units, depth, dgates, t->panels + block * depth * columns, NULL,
                             rnn->kind == FC_GRU ? 1.0f : 0.0f, dh, unit, t->ctx);
         if (step < t->begin) continue;
-        for (int64_t i = 0; i < rows; i++) backward_row(t, step, row + i, unit, units);
+        for (int64_t i = row; i < row_end; i++) {
+            if (fc_rnn_has_step(rnn, i, step)) backward_row(t, step, i, unit, units);
+            else clear_row(t, step, i, unit, units);
+        }
     }
 }
 
@@ -147,6 +169,12 @@ static void add_hidden_gradients(const backward_task *t, const float *ones, cons
         const fc_rnn_rows right = {time_row(t, t->y, before, 0), t->y.stride};
         add_weight_gradient(t, steps * batch, width, hidden, dgates_row(t, time, 0), right, to->dweight_hh, workspace);
     }
+    for (int64_t row = 0; t->first && row < batch; row++) { /* the y before them are past the end, and 0 */
+        const int64_t step = fc_rnn_first_step(rnn, row);
+        if (step > 0 && t->begin <= step && step < t->end)
+            memcpy(t->first + row * t->dgates_stride, dgates_row(t, fc_rnn_time(rnn, step), row),
+                   (size_t)t->dgates_stride * sizeof(float));
+    }
     if (to->dbias_hh)
         add_bias_gradient(t, (t->end - t->begin) * batch, width, t->dgates, ones, to->dbias_hh, workspace);
 }
@@ -177,11 +205,17 @@ static int64_t gemms_bytes(const fc_rnn *rnn, const fc_context *ctx) {
     return bytes;
 }
 
+/* Sequences that begin at their ends have first steps of their own. */
+static int64_t first_bytes(const fc_rnn *rnn) {
+    return rnn->lengths && rnn->reverse ? rnn->batch * dgates_stride(rnn) * (int64_t)sizeof(float) : 0;
+}
+
 int64_t fc_rnn_backward_bytes(const fc_rnn *rnn, const fc_context *ctx) {
     const int64_t rows = fc_rnn_chunk_steps(rnn) * rnn->batch, size = (int64_t)sizeof(float);
     return fc_round_up(fc_rnn_panels_bytes(rnn, ctx), FC_ALIGNMENT) +
            fc_round_up(rows * dgates_stride(rnn) * size, FC_ALIGNMENT) + fc_round_up(rows * size, FC_ALIGNMENT) +
-           fc_round_up(rnn->hidden * size, FC_ALIGNMENT) + gemms_bytes(rnn, ctx);
+           fc_round_up(rnn->hidden * size, FC_ALIGNMENT) + fc_round_up(first_bytes(rnn), FC_ALIGNMENT) +
+           gemms_bytes(rnn, ctx);
 }
 
 static void copy_or_clear(int64_t count, const float *from, float *to) {
@@ -212,6 +246,7 @@ void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, cons
     backward_task t = {.rnn = rnn, .ctx = ctx, .panels = panels, .reserve = reserve, .dh = dh, .dc = dc};
     t.dgates = fc_take(&arena, rows * dgates_stride(rnn) * size);
     t.dgates_stride = dgates_stride(rnn);
+    if (h && first_bytes(rnn)) t.first = memset(fc_take(&arena, first_bytes(rnn)), 0, (size_t)first_bytes(rnn));
     t.dy = fc_rnn_rows_or(dy, dy_stride, zeros);
     t.y = (fc_rnn_rows){y, y_stride};
     t.h = fc_rnn_rows_or(h, hidden, zeros);
@@ -229,4 +264,7 @@ void fc_rnn_backward(const fc_rnn *rnn, const float *dy, int64_t dy_stride, cons
         add_input_gradients(&t, x, weight_ih, ones, &to, arena.next);
         add_hidden_gradients(&t, ones, &to, arena.next);
     }
+    if (t.first)
+        add_weight_gradient(&t, rnn->batch, fc_rnn_gates(rnn->kind) * hidden, hidden, t.first, t.h, dweight_hh,
+                            arena.next);
 }

@@ -34,23 +34,40 @@ static void lstm_row(const forward_task *t, int64_t step, int64_t row, int64_t u
     float *c = t->c_last + row * hidden;
     if (t->keeps) {
         c = gates + 4 * hidden;
-        c_prev = step == 0 ? t->c.first + row * t->c.stride
-                           : gates_row(t, fc_rnn_time(t->rnn, step - 1), row) + 4 * hidden;
+        c_prev = step == fc_rnn_first_step(t->rnn, row)
+                     ? t->c.first + row * t->c.stride
+                     : gates_row(t, fc_rnn_time(t->rnn, step - 1), row) + 4 * hidden;
     }
     t->ctx->kernels->lstm_forward_row(units, hidden, gates + unit, c_prev + unit, c + unit, h + unit);
+}
+
+/* The rows of [row, row_end) whose sequences have this step; the others' outputs are 0. */
+static int64_t rows_with_step(const forward_task *t, int64_t step, int64_t row, int64_t row_end, int64_t unit,
+                              int64_t unit_end, int64_t *rows) {
+    int64_t count = 0;
+    for (; row < row_end; row++) {
+        if (fc_rnn_has_step(t->rnn, row, step)) rows[count++] = row;
+        else memset(y_row(t, fc_rnn_time(t->rnn, step), row) + unit, 0, (size_t)(unit_end - unit) * sizeof(float));
+    }
+    return count;
 }
 
 static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end, int64_t block, int64_t block_end) {
     const forward_task *t = arg;
     const fc_rnn *rnn = t->rnn;
     const fc_kernels *kernels = t->ctx->kernels;
-    const int64_t hidden = rnn->hidden, columns = kernels->tile_columns, rows = row_end - row;
-    const int64_t step = t->begin + index, time = fc_rnn_time(rnn, step), count = fc_rnn_gates(rnn->kind);
+    const int64_t hidden = rnn->hidden, columns = kernels->tile_columns, step = t->begin + index;
+    const int64_t time = fc_rnn_time(rnn, step), before = fc_rnn_time(rnn, step - 1), count = fc_rnn_gates(rnn->kind);
     const float *h[FC_RNN_STRIP_ROWS];
     float *gates[FC_RNN_STRIP_ROWS];
+    int64_t at[FC_RNN_STRIP_ROWS];
+    const int64_t rows =
+        rows_with_step(t, step, row, row_end, block * columns, fc_min(block_end * columns, hidden), at);
+    if (rows == 0) return;
     for (int64_t i = 0; i < rows; i++) {
-        h[i] = step == 0 ? t->h.first + (row + i) * t->h.stride : y_row(t, fc_rnn_time(rnn, step - 1), row + i);
-        gates[i] = gates_row(t, time, row + i);
+        const bool first = step == fc_rnn_first_step(rnn, at[i]);
+        h[i] = first ? t->h.first + at[i] * t->h.stride : y_row(t, before, at[i]);
+        gates[i] = gates_row(t, time, at[i]);
     }
     for (; block < block_end; block++) {
         const int64_t unit = block * columns, units = fc_min(columns, hidden - unit);
@@ -61,8 +78,8 @@ static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end,
                             (gate + apart) * hidden + unit, t->ctx);
         }
         for (int64_t i = 0; i < rows; i++) {
-            float *y = y_row(t, time, row + i);
-            if (rnn->kind == FC_LSTM) lstm_row(t, step, row + i, unit, units, gates[i], y);
+            float *y = y_row(t, time, at[i]);
+            if (rnn->kind == FC_LSTM) lstm_row(t, step, at[i], unit, units, gates[i], y);
             else if (rnn->kind == FC_GRU)
                 kernels->gru_forward_row(units, hidden, gates[i] + unit, h[i] + unit, y + unit);
             else kernels->rnn_forward_row(rnn->kind == FC_RNN_RELU, units, y + unit);
@@ -108,14 +125,19 @@ static void copy_rows(int64_t rows, int64_t columns, fc_rnn_rows from, float *to
         memcpy(to + r * columns, from.first + r * from.stride, (size_t)columns * sizeof(float));
 }
 
+/* A state that runs in c_last is there already. */
 static void copy_last_states(const forward_task *t, float *h_last, float *c_last) {
     const fc_rnn *rnn = t->rnn;
-    const int64_t time = fc_rnn_time(rnn, rnn->steps - 1);
-    const bool none = rnn->steps == 0;
-    copy_rows(rnn->batch, rnn->hidden, none ? t->h : (fc_rnn_rows){y_row(t, time, 0), t->y_stride}, h_last);
-    if (rnn->kind == FC_LSTM && t->keeps)
-        copy_rows(rnn->batch, rnn->hidden,
-                  none ? t->c : (fc_rnn_rows){gates_row(t, time, 0) + 4 * rnn->hidden, t->gates_stride}, c_last);
+    const int64_t hidden = rnn->hidden;
+    const size_t bytes = (size_t)hidden * sizeof(float);
+    for (int64_t row = 0; row < rnn->batch; row++) {
+        const int64_t step = fc_rnn_last_step(rnn, row), time = fc_rnn_time(rnn, step);
+        const bool none = step < fc_rnn_first_step(rnn, row);
+        memcpy(h_last + row * hidden, none ? t->h.first + row * t->h.stride : y_row(t, time, row), bytes);
+        if (rnn->kind == FC_LSTM && t->keeps)
+            memcpy(c_last + row * hidden,
+                   none ? t->c.first + row * t->c.stride : gates_row(t, time, row) + 4 * hidden, bytes);
+    }
 }
 
 void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const float *c, const float *weight_ih,

@@ -239,6 +239,7 @@ cdef extern from "fastconv.h" nogil:
         fc_rnn_kind kind
         int64_t steps, batch, input, hidden
         c_bool reverse
+        const int64_t *lengths
     int64_t fc_rnn_gates(fc_rnn_kind kind)
     int64_t fc_rnn_reserve_size(const fc_rnn *rnn)
     int64_t fc_rnn_workspace_bytes(const fc_rnn *rnn, c_bool backward, const fc_context *ctx)

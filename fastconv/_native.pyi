@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from numpy import bool_, float32, int32
+from numpy import bool_, float32, int32, int64
 from numpy.typing import NDArray
 
 Array = NDArray[float32]
@@ -374,6 +374,7 @@ def rnn_reserve_size(kind: int, hidden: int) -> int: ...
 def rnn_forward(
     kind: int,
     reverse: bool,
+    lengths: NDArray[int64] | None,
     x: Array,
     h: Array | None,
     c: Array | None,
@@ -390,6 +391,7 @@ def rnn_forward(
 def rnn_backward(
     kind: int,
     reverse: bool,
+    lengths: NDArray[int64] | None,
     dy: Array | None,
     dh_last: Array | None,
     dc_last: Array | None,

@@ -31,9 +31,10 @@ def options_of(kind, reverse):
     return name, {"reverse": reverse, **({"nonlinearity": nonlinearity} if nonlinearity else {})}
 
 
-def forward(kind, operands, reverse=False, training=True):
+def forward(kind, operands, reverse=False, training=True, lengths=None):
     """(y, h_last, c_last or None, reserve or None)"""
     name, options = options_of(kind, reverse)
+    options["lengths"] = lengths
     x, h, c, *weights = operands
     states = (h, c) if kind == "lstm" else (h,)
     outputs = getattr(ops, name + ("_forward" if training else ""))(x, *states, *weights, **options)
@@ -41,9 +42,10 @@ def forward(kind, operands, reverse=False, training=True):
     return outputs[0], outputs[1], outputs[2] if kind == "lstm" else None, reserve
 
 
-def backward(kind, gradients, operands, y, reserve, reverse=False):
+def backward(kind, gradients, operands, y, reserve, reverse=False, lengths=None):
     """{name of the gradient: array}"""
     name, options = options_of(kind, reverse)
+    options["lengths"] = lengths
     (dy, dh, dc), (x, h, c, weight_ih, weight_hh, *_) = gradients, operands
     lstm = kind == "lstm"
     states, last = ((h, c), (dh, dc)) if lstm else ((h,), (dh,))

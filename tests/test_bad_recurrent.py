@@ -156,9 +156,9 @@ def test_the_binding_checks_buffers_itself(rng):
     y, state = np.empty((3, 2, 5), np.float32), np.empty((2, 5), np.float32)
     code, context = _native.RNN_KINDS["lstm"], runtime.context()
     with pytest.raises(ValueError, match="reserve: expected shape"):
-        _native.rnn_forward(code, False, x, h, c, *weights, y, state, state.copy(), y, context)
+        _native.rnn_forward(code, False, None, x, h, c, *weights, y, state, state.copy(), y, context)
     with pytest.raises(ValueError, match="kind=9"):
-        _native.rnn_forward(9, False, x, h, c, *weights, y, state, state.copy(), None, context)
+        _native.rnn_forward(9, False, None, x, h, c, *weights, y, state, state.copy(), None, context)
     y.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
-        _native.rnn_forward(code, False, x, h, c, *weights, y, state, state.copy(), None, context)
+        _native.rnn_forward(code, False, None, x, h, c, *weights, y, state, state.copy(), None, context)

@@ -292,13 +292,13 @@ def rnn_calls(rng):
             weights = [weight_ih, weight_hh]
             for reverse in (False, True):
                 before = [x, h, c, *weights, bias_ih, bias_hh]
-                _native.rnn_forward(kind, reverse, *before, y, *ends, reserve, _native.Context("baseline", 1))
+                _native.rnn_forward(kind, reverse, None, *before, y, *ends, reserve, _native.Context("baseline", 1))
 
                 def forward(*arrays, kind=kind, reverse=reverse):
-                    _native.rnn_forward(kind, reverse, *arrays)
+                    _native.rnn_forward(kind, reverse, None, *arrays)
 
                 def backward(*arrays, kind=kind, reverse=reverse):
-                    _native.rnn_backward(kind, reverse, *arrays)
+                    _native.rnn_backward(kind, reverse, None, *arrays)
 
                 name = f"{kind_name} {(steps, batch, inputs, hidden)} {reverse}"
                 outputs = [y.shape, state, state if lstm else None, kept]

@@ -245,13 +245,13 @@ def test_nothing_outside_the_operands_is_touched(isa, rng, kind, shape):
     y, h_last, c_last, reserve = results(
         (steps, batch, hidden), (batch, hidden), (batch, hidden), (steps, batch, _native.rnn_reserve_size(code, hidden))
     )
-    _native.rnn_forward(code, False, *operands, y, h_last, c_last, reserve, runtime.context())
+    _native.rnn_forward(code, False, None, *operands, y, h_last, c_last, reserve, runtime.context())
     assert np.array_equal(y, forward(kind, plain)[0])
     sizes = (steps, batch, features), (batch, hidden), (batch, hidden), (rows, features), (rows, hidden), rows, rows
     out = [*results(*sizes)]
     x, h, c, weight_ih, weight_hh, *_ = operands
     _native.rnn_backward(
-        code, False, *gradients, x, h, c, y, weight_ih, weight_hh, reserve, *out, runtime.context()
+        code, False, None, *gradients, x, h, c, y, weight_ih, weight_hh, reserve, *out, runtime.context()
     )  # fmt: skip
     want = reference_gradients(kind, plain_gradients, plain)
     for name, got in zip(want, out, strict=True):

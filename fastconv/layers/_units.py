@@ -11,7 +11,7 @@ LSTMState = namedtuple("LSTMState", ["h", "c"])
 LSTMState.__doc__ = "State of an LSTM, or the gradient of one: h and c, each (num_layers * directions, N, H)."
 
 # One layer in one direction, by kind of unit. State is a tuple of (N, H) arrays, or of None for zeros:
-# run(x, state, weights, reverse) -> (y, state), keeping nothing;
+# run(x, state, weights, reverse, lengths) -> (y, state), keeping nothing;
 # run_forward(...) -> (y, state, backward), backward(dy, dstate) -> (dx, dstate, gradients of weights).
 
 
@@ -19,12 +19,12 @@ class RNNUnit:
     gates = 1
     state_size = 1
 
-    def run(self, x, state, weights, reverse):
-        y, h = ops.rnn(x, *state, *weights, nonlinearity=self.nonlinearity, reverse=reverse)
+    def run(self, x, state, weights, reverse, lengths=None):
+        y, h = ops.rnn(x, *state, *weights, nonlinearity=self.nonlinearity, reverse=reverse, lengths=lengths)
         return y, (h,)
 
-    def run_forward(self, x, state, weights, reverse):
-        options = {"nonlinearity": self.nonlinearity, "reverse": reverse}
+    def run_forward(self, x, state, weights, reverse, lengths=None):
+        options = {"nonlinearity": self.nonlinearity, "reverse": reverse, "lengths": lengths}
         (h,) = state
         y, h_last, reserve = ops.rnn_forward(x, h, *weights, **options)
 
@@ -41,17 +41,17 @@ class LSTMUnit:
     gates = 4
     state_size = 2
 
-    def run(self, x, state, weights, reverse):
-        y, h, c = ops.lstm(x, *state, *weights, reverse=reverse)
+    def run(self, x, state, weights, reverse, lengths=None):
+        y, h, c = ops.lstm(x, *state, *weights, reverse=reverse, lengths=lengths)
         return y, (h, c)
 
-    def run_forward(self, x, state, weights, reverse):
+    def run_forward(self, x, state, weights, reverse, lengths=None):
         h, c = state
-        y, h_last, c_last, reserve = ops.lstm_forward(x, h, c, *weights, reverse=reverse)
+        y, h_last, c_last, reserve = ops.lstm_forward(x, h, c, *weights, reverse=reverse, lengths=lengths)
 
         def backward(dy, dstate):
             dx, dh, dc, dweight_ih, dweight_hh, dbias = ops.lstm_backward(
-                dy, *dstate, x, h, c, y, reserve, *weights[:2], reverse=reverse
+                dy, *dstate, x, h, c, y, reserve, *weights[:2], reverse=reverse, lengths=lengths
             )
             return dx, (dh, dc), (dweight_ih, dweight_hh, dbias, dbias)
 
@@ -62,16 +62,18 @@ class GRUUnit:
     gates = 3
     state_size = 1
 
-    def run(self, x, state, weights, reverse):
-        y, h = ops.gru(x, *state, *weights, reverse=reverse)
+    def run(self, x, state, weights, reverse, lengths=None):
+        y, h = ops.gru(x, *state, *weights, reverse=reverse, lengths=lengths)
         return y, (h,)
 
-    def run_forward(self, x, state, weights, reverse):
+    def run_forward(self, x, state, weights, reverse, lengths=None):
         (h,) = state
-        y, h_last, reserve = ops.gru_forward(x, h, *weights, reverse=reverse)
+        y, h_last, reserve = ops.gru_forward(x, h, *weights, reverse=reverse, lengths=lengths)
 
         def backward(dy, dstate):
-            dx, dh, *gradients = ops.gru_backward(dy, *dstate, x, h, y, reserve, *weights[:2], reverse=reverse)
+            dx, dh, *gradients = ops.gru_backward(
+                dy, *dstate, x, h, y, reserve, *weights[:2], reverse=reverse, lengths=lengths
+            )
             return dx, (dh,), gradients
 
         return y, (h_last,), backward

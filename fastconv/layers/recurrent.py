@@ -54,7 +54,7 @@ class _Sequence(Recurrent):
         return x.transpose(1, 0, 2) if self.batch_first and x is not None else x
 
     def _prepare(self, x, state):
-        """(x (T, N, I), state parts, values for one direction's weights)."""
+        """(x (T, N, I), state parts)."""
         self.check_input(x, 3)
         x = self._in(x)
         return x, self.parts("state", state, self._state_shape(x.shape[1]))
@@ -62,21 +62,21 @@ class _Sequence(Recurrent):
     def _state_shape(self, batch):
         return (self.num_layers * len(self._suffixes), batch, self.hidden_size)
 
-    def __call__(self, x, state=None):
+    def __call__(self, x, state=None, *, lengths=None):
         """(y, state) of x, as forward; keeps nothing."""
         y, parts = self._prepare(x, state)
         last = [[] for _ in parts]
         for scans in self._scans():
             outputs = []
             for index, weights, reverse in scans:
-                output, ends = self.run(y, _at(parts, index), [weight.value for weight in weights], reverse)
+                output, ends = self.run(y, _at(parts, index), [weight.value for weight in weights], reverse, lengths)
                 outputs.append(output)
                 for ending, end in zip(last, ends, strict=True):
                     ending.append(end)
             y = _side_by_side(outputs)
         return self._in(y), self.pack([np.stack(ending) for ending in last])
 
-    def forward(self, x, state=None, *, training=True):
+    def forward(self, x, state=None, *, lengths=None, training=True):
         """((y, state), backward); backward(dy, dstate=None) -> (dx, dstate). dy may be None: only the state counts."""
         y, parts = self._prepare(x, state)
         shape = (*y.shape[:2], self.hidden_size * len(self._suffixes))
@@ -89,7 +89,7 @@ class _Sequence(Recurrent):
             outputs, backwards = [], []
             for index, weights, reverse in scans:
                 values = [weight.value for weight in weights]
-                output, ends, backward = self.run_forward(y, _at(parts, index), values, reverse)
+                output, ends, backward = self.run_forward(y, _at(parts, index), values, reverse, lengths)
                 outputs.append(output)
                 backwards.append((index, weights, backward))
                 for ending, end in zip(last, ends, strict=True):
@@ -139,6 +139,9 @@ class LSTM(LSTMUnit, _Sequence):
     x (T, N, I), or (N, T, I) with batch_first -> y (T, N, D*H), D = 2 if bidirectional; state LSTMState(h, c), each
     (num_layers*D, N, H), None for zeros; weight_ih_l0 (4H, I), weight_hh_l0 (4H, H), gates in the order i, f, g, o:
     i, f, o = sigmoid(W_ih x + b_ih + W_hh h + b_hh), g = tanh(same); c = f*c + i*g; h = o*tanh(c).
+    lengths (N,), integers: the steps of each sequence, None for T. The reverse direction begins at a sequence's end;
+    past the end y is 0, and the state is that after its last step. To train on parts of a long sequence (truncated
+    backpropagation), give the state on and drop its gradient; steps one at a time give the results of the whole.
     dropout acts between layers in training. First values: uniform within 1/sqrt(H), from rng, as are the masks.
 
     >>> from fastconv.layers import LSTM

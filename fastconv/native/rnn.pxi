@@ -3,14 +3,24 @@
 RNN_KINDS = {"rnn_tanh": FC_RNN_TANH, "rnn_relu": FC_RNN_RELU, "lstm": FC_LSTM, "gru": FC_GRU}
 
 
-cdef fc_rnn rnn_layer(int kind, bint reverse, x, weight_hh) except *:
+cdef fc_rnn rnn_layer(int kind, bint reverse, const int64_t[::1] lengths, x, weight_hh) except *:
     cdef fc_rnn rnn
+    cdef Py_ssize_t row
     if not 0 <= kind < FC_RNN_KIND_COUNT:
         raise ValueError(f"rnn: kind={kind}: must be one of {RNN_KINDS}")
     rnn.kind = <fc_rnn_kind>kind
     rnn.steps, rnn.batch, rnn.input = x.shape
     rnn.hidden = weight_hh.shape[1]
     rnn.reverse = reverse
+    rnn.lengths = NULL
+    if lengths is not None:
+        if lengths.shape[0] != rnn.batch:
+            raise ValueError(f"rnn: lengths has {lengths.shape[0]} elements: must be {rnn.batch}")
+        for row in range(rnn.batch):
+            if not 0 <= lengths[row] <= rnn.steps:
+                raise ValueError(f"rnn: lengths holds {lengths[row]}: must be in [0, {rnn.steps}]")
+        if rnn.batch:
+            rnn.lengths = &lengths[0]
     return rnn
 
 
@@ -21,13 +31,15 @@ def rnn_reserve_size(int kind, int64_t hidden):
     rnn.steps = rnn.batch = rnn.input = 1
     rnn.hidden = hidden
     rnn.reverse = False
+    rnn.lengths = NULL
     return fc_rnn_reserve_size(&rnn)
 
 
-def rnn_forward(int kind, bint reverse, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, y, h_last, c_last, reserve,
-                Context ctx not None):
-    """x (T, N, I), h and c (N, H) or None -> y (T, N, H), h_last, c_last (None but for LSTM), reserve or None."""
-    cdef fc_rnn rnn = rnn_layer(kind, reverse, x, weight_hh)
+def rnn_forward(int kind, bint reverse, const int64_t[::1] lengths, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh,
+                y, h_last, c_last, reserve, Context ctx not None):
+    """x (T, N, I), lengths (N,) or None, h and c (N, H) or None -> y (T, N, H), h_last, c_last (None but for LSTM),
+    reserve or None."""
+    cdef fc_rnn rnn = rnn_layer(kind, reverse, lengths, x, weight_hh)
     cdef int64_t rows = fc_rnn_gates(rnn.kind) * rnn.hidden
     cdef tuple state = (rnn.batch, rnn.hidden)
     cdef bint lstm = rnn.kind == FC_LSTM
@@ -48,10 +60,10 @@ def rnn_forward(int kind, bint reverse, x, h, c, weight_ih, weight_hh, bias_ih, 
                        reserve_, space, &ctx.c)
 
 
-def rnn_backward(int kind, bint reverse, dy, dh_last, dc_last, x, h, c, y, weight_ih, weight_hh, reserve, dx, dh, dc,
-                 dweight_ih, dweight_hh, dbias_ih, dbias_hh, Context ctx not None):
+def rnn_backward(int kind, bint reverse, const int64_t[::1] lengths, dy, dh_last, dc_last, x, h, c, y, weight_ih,
+                 weight_hh, reserve, dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh, Context ctx not None):
     """The gradients of everything that goes into rnn_forward. dy, dh_last, dc_last None: zeros."""
-    cdef fc_rnn rnn = rnn_layer(kind, reverse, x, weight_hh)
+    cdef fc_rnn rnn = rnn_layer(kind, reverse, lengths, x, weight_hh)
     cdef int64_t rows = fc_rnn_gates(rnn.kind) * rnn.hidden
     cdef tuple state = (rnn.batch, rnn.hidden), outputs = (rnn.steps, rnn.batch, rnn.hidden)
     cdef bint lstm = rnn.kind == FC_LSTM

@@ -498,12 +498,15 @@ static void run_transpose(const fc_context *ctx) {
 /* ---------------------------------------------------------------------------------------------------- recurrence */
 
 static void run_rnn(const fc_context *ctx) {
-    const fc_rnn rnn = {.kind = (fc_rnn_kind)between(0, FC_RNN_KIND_COUNT - 1), .steps = between(0, 4),
+    fc_rnn rnn = {.kind = (fc_rnn_kind)between(0, FC_RNN_KIND_COUNT - 1), .steps = between(0, 4),
                         .batch = ragged(17), .input = ragged(33), .hidden = ragged(33), .reverse = between(0, 1)};
     const int64_t gates = fc_rnn_gates(rnn.kind) * rnn.hidden, state_size = rnn.batch * rnn.hidden;
     const int64_t y_stride = rnn.hidden + between(0, 1) * 3, rows = rnn.steps * rnn.batch;
     const int64_t y_size = rows ? (rows - 1) * y_stride + rnn.hidden : 0;
     const bool lstm = rnn.kind == FC_LSTM;
+    int64_t lengths[32];
+    for (int64_t i = 0; i < rnn.batch; i++) lengths[i] = between(0, rnn.steps);
+    rnn.lengths = between(0, 1) ? lengths : NULL;
     const float *x = input(rows * rnn.input), *h = between(0, 1) ? input(state_size) : NULL;
     const float *c = lstm && between(0, 1) ? input(state_size) : NULL;
     const float *weight_ih = input(gates * rnn.input), *weight_hh = filled(gates * rnn.hidden, -0.1f, 0.1f);
