@@ -109,6 +109,21 @@ int64_t fc_loss_workspace_bytes(int64_t size);
 double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
                    void *workspace, const fc_context *ctx);
 
+/* Connectionist temporal classification (Graves et al. 2006) of logits x (steps, batch, classes): the sum of
+ * -log(probability of all alignments of sequence n to its target), and its gradient, which may be x. Sequence n has lengths[n]
+ * steps, and the labels targets[target_starts[n] ...], target_lengths[n] of them. With `mean`, losses and gradients are over
+ * max(1, target_lengths[n]) * batch; with zero_infinity, both are 0 where no alignment is possible, else inf and NaN. */
+typedef struct fc_ctc {
+    int64_t steps, batch, classes, blank;
+    const int64_t *lengths, *targets, *target_starts, *target_lengths;
+    bool mean, zero_infinity;
+} fc_ctc;
+
+/* -1, or the place in `targets` of a label outside [0, classes) or equal to blank. */
+int64_t fc_ctc_bad_target(const fc_ctc *ctc);
+int64_t fc_ctc_workspace_bytes(const fc_ctc *ctc, const fc_context *ctx);
+double fc_ctc_run(const fc_ctc *ctc, const float *x, float *gradient, void *workspace, const fc_context *ctx);
+
 /* Gated linear units: x (outer, 2, inner) -> y[i][k] = x[i][0][k] * sigmoid(x[i][1][k]). dx may be x. */
 void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx);
 void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx, const fc_context *ctx);

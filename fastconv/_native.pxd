@@ -53,6 +53,17 @@ cdef extern from "fastconv.h" nogil:
     int64_t fc_cross_entropy_workspace_bytes(int64_t outer, int64_t classes, int64_t inner, const fc_context *ctx)
     int64_t fc_cross_entropy_divisor(int64_t count, int64_t classes, const int64_t *labels, const float *weight,
                                      int64_t ignore_index, double *divisor)
+    ctypedef struct fc_ctc:
+        int64_t steps, batch, classes, blank
+        const int64_t *lengths
+        const int64_t *targets
+        const int64_t *target_starts
+        const int64_t *target_lengths
+        c_bool mean, zero_infinity
+    int64_t fc_ctc_bad_target(const fc_ctc *ctc)
+    int64_t fc_ctc_workspace_bytes(const fc_ctc *ctc, const fc_context *ctx)
+    double fc_ctc_run(const fc_ctc *ctc, const float *x, float *gradient, void *workspace, const fc_context *ctx)
+
     double fc_cross_entropy_run(int64_t outer, int64_t classes, int64_t inner, const float *x, const int64_t *labels,
                                 const float *weight, float smoothing, float scale, int64_t ignore_index, float *gradient,
                                 void *workspace, const fc_context *ctx)
