@@ -124,6 +124,22 @@ int64_t fc_ctc_bad_target(const fc_ctc *ctc);
 int64_t fc_ctc_workspace_bytes(const fc_ctc *ctc, const fc_context *ctx);
 double fc_ctc_run(const fc_ctc *ctc, const float *x, float *gradient, void *workspace, const fc_context *ctx);
 
+/* The `top` <= width most probable labellings of each sequence by prefix beam search: labels [batch][top][steps], counts
+ * [batch][top] of them, -1 where there are fewer labellings, and the logarithms of their probabilities. A sequence without any,
+ * as NaN makes it, has one of no labels and score NaN. steps * width < 2^31. */
+typedef struct fc_ctc_beam {
+    int64_t steps, batch, classes, blank, width, top;
+    const int64_t *lengths; /* [batch] */
+} fc_ctc_beam;
+
+int64_t fc_ctc_beam_workspace_bytes(const fc_ctc_beam *decode, const fc_context *ctx);
+void fc_ctc_beam_run(const fc_ctc_beam *decode, const float *log_probabilities, int64_t *labels, int64_t *counts,
+                     double *scores, void *workspace, const fc_context *ctx);
+
+/* dweight (rows, columns) = the sum of the rows of dy (count, columns) with each id, in their order; ids are in [0, rows). */
+void fc_embedding_backward(int64_t count, int64_t columns, int64_t rows, const int64_t *ids, const float *dy, float *dweight,
+                           const fc_context *ctx);
+
 /* Gated linear units: x (outer, 2, inner) -> y[i][k] = x[i][0][k] * sigmoid(x[i][1][k]). dx may be x. */
 void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx);
 void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx, const fc_context *ctx);

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from numpy import bool_, float32, int32, int64
+from numpy import bool_, float32, float64, int32, int64
 from numpy.typing import NDArray
 
 Array = NDArray[float32]
@@ -109,6 +109,10 @@ def ctc_loss(
     gradient: Array,
     ctx: Context,
 ) -> tuple[float | None, int | None]: ...
+def ctc_beam(
+    log_probabilities: Array, lengths: NDArray[int64], blank: int, width: int, top: int, ctx: Context
+) -> tuple[NDArray[int64], NDArray[int64], NDArray[float64]]: ...
+def embedding_backward(dy: Array, ids: NDArray[int64], dweight: Array, ctx: Context) -> None: ...
 def gemm(
     a: Array,
     b: Array,

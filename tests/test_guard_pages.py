@@ -189,6 +189,13 @@ def ctc_calls(rng):
             yield f"ctc {classes} {count}", call, [x, targets, starts, lengths, counts], [x.shape]
 
 
+def embedding_calls(rng):
+    for columns in SIZES:
+        for count in (1, 2, 9, 300):
+            dy, ids = reals(rng, (count, columns)), rng.integers(0, 7, count)
+            yield f"embedding {columns} {count}", _native.embedding_backward, [dy, ids], [(7, columns)]
+
+
 def broadcast_calls(rng):
     """y = a op b and the sums of the backward passes, at the level of the binding."""
     has = {"alike": (True,) * 4, "number": (False,) * 4, "rows": (False, False, False, True)}
@@ -445,6 +452,7 @@ CALLS = {
     "softmax": softmax_calls,
     "cross_entropy": cross_entropy_calls,
     "ctc": ctc_calls,
+    "embedding": embedding_calls,
     "norm": norm_calls,
     "layer_norm": layer_norm_calls,
     "response_norm": response_norm_calls,
