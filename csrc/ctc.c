@@ -10,7 +10,8 @@ enum { CTC_VECTOR = 16 };
 /* Sequences that a thread takes through the recurrence in turn. */
 enum { CTC_TOGETHER = 2 };
 
-/* Sums of exponentials of a row, the largest being about 1, are below 2^60: so many of them have a product in the range of doubles. */
+/* Sums of exponentials of a row, the largest being about 1, are below 2^60: so many of them have a product in the
+ * range of doubles. */
 enum { CTC_PRODUCT = 16 };
 
 static const float nothing = -0x1p100f; /* the exponent of a probability of 0, as in ctc_rows.inc */
@@ -33,7 +34,7 @@ static int64_t longest(const int64_t *lengths, int64_t count) {
 
 static int64_t state_width(int64_t labels) { return fc_round_up(labels + 1, CTC_VECTOR); }
 
-/* Six rows of states and a vector beside skip; sums, blanks, emissions and alphas of the steps, and alphas before them. */
+/* Six rows of states and a vector beside skip; sums, blanks, emissions and alphas of steps, and alphas before them. */
 static int64_t scratch_bytes(int64_t steps, int64_t labels) {
     const int64_t width = state_width(labels);
     if ((double)steps * (double)width > 1e16) return INT64_MAX / 1024; /* which no one has */
@@ -53,7 +54,9 @@ static fc_ctc_sequence sequence_of(float *scratch, int64_t steps, int64_t labels
     return s;
 }
 
-static int64_t losses_bytes(const fc_ctc *ctc) { return fc_round_up(ctc->batch * (int64_t)sizeof(double), FC_ALIGNMENT); }
+static int64_t losses_bytes(const fc_ctc *ctc) {
+    return fc_round_up(ctc->batch * (int64_t)sizeof(double), FC_ALIGNMENT);
+}
 
 static int64_t longest_bytes(const fc_ctc *ctc) {
     return scratch_bytes(longest(ctc->lengths, ctc->batch), longest(ctc->target_lengths, ctc->batch));
@@ -72,7 +75,7 @@ int64_t fc_ctc_bad_target(const fc_ctc *ctc) {
     return -1;
 }
 
-/* What holds for every step: which labels may follow the one before without a blank, and that the rest are no states. */
+/* What holds for every step: which labels may follow the one before without a blank; that the rest are no states. */
 static void set_targets(fc_ctc_sequence *s) {
     for (int64_t j = 0; j < s->width + CTC_VECTOR; j++) {
         const bool follows = 2 <= j && j <= s->labels && s->label[j - 1] != s->label[j - 2];

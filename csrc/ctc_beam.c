@@ -1,7 +1,8 @@
 /* ctc_beam.c - prefix beam search over CTC log-probabilities (Graves 2012; Hannun et al. 2014): one thread a sequence.
  *
- * A prefix is a node of a tree. Of each prefix in the beam two sums over its alignments are kept, those that end in a blank and
- * those that end in its last label. A step extends each by every class, merges what is the same prefix, and keeps the best. */
+ * A prefix is a node of a tree. Of each prefix in the beam two sums over its alignments are kept: those that end in a
+ * blank, and those that end in its last label. A step extends each by every class, merges what is the same, and keeps
+ * the best. */
 #include "parallel.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@ typedef struct beam { double blank, label, total; int64_t prefix; } beam;      /
 typedef struct candidate { double score; int32_t beam, label; } candidate;     /* label: -1 for the prefix itself */
 
 typedef struct beam_search {
-    int64_t classes, blank, width, most_labels; /* most_labels: the best classes, all that one prefix can be extended by */
+    int64_t classes, blank, width, most_labels; /* most_labels: the best classes, all that can follow one prefix */
     int64_t prefixes, beams, kept, labels;
     prefix *prefix;
     beam *now, *next;
@@ -49,7 +50,7 @@ static double log_add(double a, double b) {
 }
 
 static int64_t add_prefix(beam_search *s, int64_t parent, int32_t label) {
-    s->prefix[s->prefixes] = (prefix){.parent = (int32_t)parent, .label = label, .child = -1, .sibling = -1, .beam = -1};
+    s->prefix[s->prefixes] = (prefix){(int32_t)parent, label, .child = -1, .sibling = -1, .beam = -1};
     if (parent >= 0) {
         s->prefix[s->prefixes].sibling = s->prefix[parent].child;
         s->prefix[parent].child = (int32_t)s->prefixes;
@@ -78,7 +79,7 @@ static void start_search(beam_search *s, const fc_ctc_beam *decode, char *scratc
     s->beams = 1;
 }
 
-/* The log-probability of a beam's alignments, those after which a label counts: only blanks keep it from being a repetition. */
+/* The log-probability of those alignments of a beam after which a label counts: a blank keeps it from repeating one. */
 static double extended(const beam_search *s, const beam *b, int32_t label, const float *p) {
     return (s->prefix[b->prefix].label == label ? b->blank : b->total) + (double)p[label];
 }
@@ -107,8 +108,8 @@ static void insert(beam_search *s, double score, int64_t beam, int32_t label) {
     s->best[at] = (candidate){score, (int32_t)beam, label};
 }
 
-/* The most probable labels, the first the best. Of one prefix, width + 1 are enough: all but one, its last label, are in the
- * order of their probabilities. */
+/* The most probable labels, the first the best. After one prefix width + 1 are enough: all but its last label have
+ * the order of their probabilities. */
 static void choose_labels(beam_search *s, const float *p) {
     s->labels = 0;
     for (int64_t c = 0; c < s->classes; c++) {
@@ -177,8 +178,10 @@ static void decode_sequence(const beam_task *t, int64_t n, char *scratch) {
         search_step(&s, t->log_probabilities + (step * decode->batch + n) * decode->classes);
     for (int64_t k = 0; k < decode->top; k++) {
         const int64_t at = n * decode->top + k;
-        t->counts[at] = k < s.beams ? write_labels(&s, s.now[k].prefix, t->labels + at * decode->steps) : k == 0 ? 0 : -1;
-        t->scores[at] = k < s.beams ? s.now[k].total : NAN;
+        const bool found = k < s.beams;
+        t->counts[at] = k == 0 ? 0 : -1;
+        if (found) t->counts[at] = write_labels(&s, s.now[k].prefix, t->labels + at * decode->steps);
+        t->scores[at] = found ? s.now[k].total : NAN;
     }
 }
 

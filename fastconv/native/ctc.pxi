@@ -15,8 +15,8 @@ def ctc_loss(x, targets, target_starts, lengths, target_lengths, int64_t blank, 
              Context ctx not None):
     """(loss, None): that of logits x (T, N, C) summed, or its mean; the gradient may be x.
 
-    targets (count,), target_starts, lengths and target_lengths (N,) are int64. (None, place), and nothing is written, where
-    targets[place] is no class or blank."""
+    targets (count,), target_starts, lengths and target_lengths (N,) are int64. (None, place), and nothing is written,
+    where targets[place] is no class or blank."""
     cdef Py_buffer view
     cdef fc_ctc ctc
     cdef float *gradient_
