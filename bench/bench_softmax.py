@@ -1,11 +1,11 @@
-"""Softmax and its logarithm, forward and backward, cross-entropy with its gradient: rows of 10 to 50 000, images."""
+"""Softmax and its logarithm, forward and backward, cross-entropy with its gradient: rows and images; CTC."""
 
 from bench import workloads
 
 
 def tasks(config):
     quick = config.getoption("quick")
-    return workloads.every("softmax", quick) + workloads.every("cross_entropy", quick)
+    return [task for op in ("softmax", "cross_entropy", "ctc") for task in workloads.every(op, quick)]
 
 
 def bench_softmax(timed, task, contender):

@@ -96,6 +96,7 @@ SIZES = {
     "elementwise": IMAGES,
     "softmax": {size.name: size for size in shapes.REAL_ROWS},
     "cross_entropy": {size.name: size for size in shapes.REAL_ROWS},
+    "ctc": {size.name: size for size in shapes.REAL_TRANSCRIPTIONS},
     "norm": {size.name: size for size in shapes.REAL_NORMS},
     "recurrent": {size.name: size for size in shapes.REAL_RECURRENT},
     "call": {"tiny": shapes.Tiny("tiny")},
@@ -210,6 +211,10 @@ def _rows(size):
     return " x ".join(map(str, size.shape)) + axis + (", channels last" if size.channels_last else "")
 
 
+def _transcription(size):
+    return f"T {size.steps}, N {size.batch}, {size.classes} classes, {size.labels} labels"
+
+
 def _norm(size):
     return f"{size.kind} norm, {' x '.join(map(str, size.shape))}"
 
@@ -230,6 +235,7 @@ DESCRIPTIONS = {
     "elementwise": _images_of,
     "softmax": _rows,
     "cross_entropy": _rows,
+    "ctc": _transcription,
     "norm": _norm,
     "recurrent": _recurrent,
 }

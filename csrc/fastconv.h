@@ -109,6 +109,10 @@ int64_t fc_loss_workspace_bytes(int64_t size);
 double fc_loss_run(fc_loss_kind kind, int64_t size, const float *x, const float *t, float scale, float *gradient,
                    void *workspace, const fc_context *ctx);
 
+/* dweight (rows, columns) = the sum of the rows of dy (count, columns) with each id, in their order; ids are in [0, rows). */
+void fc_embedding_backward(int64_t count, int64_t columns, int64_t rows, const int64_t *ids, const float *dy, float *dweight,
+                           const fc_context *ctx);
+
 /* Gated linear units: x (outer, 2, inner) -> y[i][k] = x[i][0][k] * sigmoid(x[i][1][k]). dx may be x. */
 void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx);
 void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx, const fc_context *ctx);
@@ -433,5 +437,7 @@ void fc_pad_backward(const fc_pad *pad, const float *dy, float *dx, const fc_con
 
 /* (batch, rows, columns) -> (batch, columns, rows): NCHW -> NHWC with rows = channels, and back with columns. */
 void fc_transpose(int64_t batch, int64_t rows, int64_t columns, const float *x, float *y, const fc_context *ctx);
+
+#include "ctc.h"
 
 #endif

@@ -17,7 +17,7 @@ from fastconv._version import __version__  # noqa: E402
 
 # Loaded at first use: `import fastconv` stays within milliseconds.
 _SUBMODULES = frozenset(
-    {"cli", "datasets", "initializers", "io", "layers", "losses", "optim", "profile", "testing", "training"}
+    {"cli", "datasets", "decoding", "initializers", "io", "layers", "losses", "optim", "profile", "testing", "training"}
 )
 
 __all__ = ["__version__", "ops", "runtime", *sorted(_SUBMODULES)]

@@ -53,10 +53,29 @@ cdef extern from "fastconv.h" nogil:
     int64_t fc_cross_entropy_workspace_bytes(int64_t outer, int64_t classes, int64_t inner, const fc_context *ctx)
     int64_t fc_cross_entropy_divisor(int64_t count, int64_t classes, const int64_t *labels, const float *weight,
                                      int64_t ignore_index, double *divisor)
+    ctypedef struct fc_ctc:
+        int64_t steps, batch, classes, blank
+        const int64_t *lengths
+        const int64_t *targets
+        const int64_t *target_starts
+        const int64_t *target_lengths
+        c_bool mean, zero_infinity
+    int64_t fc_ctc_bad_target(const fc_ctc *ctc)
+    int64_t fc_ctc_workspace_bytes(const fc_ctc *ctc, const fc_context *ctx)
+    double fc_ctc_run(const fc_ctc *ctc, const float *x, float *gradient, void *workspace, const fc_context *ctx)
+    ctypedef struct fc_ctc_beam:
+        int64_t steps, batch, classes, blank, width, top
+        const int64_t *lengths
+    int64_t fc_ctc_beam_workspace_bytes(const fc_ctc_beam *decode, const fc_context *ctx)
+    void fc_ctc_beam_run(const fc_ctc_beam *decode, const float *log_probabilities, int64_t *labels, int64_t *counts,
+                         double *scores, void *workspace, const fc_context *ctx)
+
     double fc_cross_entropy_run(int64_t outer, int64_t classes, int64_t inner, const float *x, const int64_t *labels,
                                 const float *weight, float smoothing, float scale, int64_t ignore_index, float *gradient,
                                 void *workspace, const fc_context *ctx)
 
+    void fc_embedding_backward(int64_t count, int64_t columns, int64_t rows, const int64_t *ids, const float *dy,
+                               float *dweight, const fc_context *ctx)
     void fc_glu_forward(int64_t outer, int64_t inner, const float *x, float *y, const fc_context *ctx)
     void fc_glu_backward(int64_t outer, int64_t inner, const float *dy, const float *x, float *dx,
                          const fc_context *ctx)

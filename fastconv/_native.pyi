@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from numpy import bool_, float32, int32, int64
+from numpy import bool_, float32, float64, int32, int64
 from numpy.typing import NDArray
 
 Array = NDArray[float32]
@@ -97,6 +97,22 @@ def cross_entropy(
     ignore_index: int,
     ctx: Context,
 ) -> tuple[float, float | None]: ...
+def ctc_loss(
+    x: Array,
+    targets: NDArray[int64],
+    target_starts: NDArray[int64],
+    lengths: NDArray[int64],
+    target_lengths: NDArray[int64],
+    blank: int,
+    mean: bool,
+    zero_infinity: bool,
+    gradient: Array,
+    ctx: Context,
+) -> tuple[float | None, int | None]: ...
+def ctc_beam(
+    log_probabilities: Array, lengths: NDArray[int64], blank: int, width: int, top: int, ctx: Context
+) -> tuple[NDArray[int64], NDArray[int64], NDArray[float64]]: ...
+def embedding_backward(dy: Array, ids: NDArray[int64], dweight: Array, ctx: Context) -> None: ...
 def gemm(
     a: Array,
     b: Array,

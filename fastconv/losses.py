@@ -8,10 +8,12 @@ import math
 import numpy as np
 
 from fastconv.ops._arrays import array
+from fastconv.ops._ctc import ctc
 from fastconv.ops._losses import cross_entropy, elementwise
 
 __all__ = [
     "softmax_cross_entropy",
+    "ctc_loss",
     "mean_squared_error",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -74,6 +76,46 @@ def softmax_cross_entropy(
     options = axis, weight, ignore_index, label_smoothing, mean, gradient_out
     total, divisor, gradient = cross_entropy(function, logits, labels, *options)
     return _reduced(total, divisor if mean else 1), gradient
+
+
+def ctc_loss(
+    logits,
+    targets,
+    logit_lengths=None,
+    target_lengths=None,
+    *,
+    blank=0,
+    reduction="mean",
+    zero_infinity=False,
+    gradient_out=None,
+):
+    """-log of the probability of all alignments of each target to its logits (Graves et al. 2006).
+
+    An alignment names a class at every step; without repetitions, and then without blanks, it is the target. logits are
+    float32 (T, N, C) and need not be normalised: probabilities are their softmax over the classes, and logarithms of
+    probabilities do as well. targets are integer, padded (N, S) or one after the other (the sum of target_lengths,),
+    no label being blank. Sequence n has the first logit_lengths[n] steps and target_lengths[n] labels, (N,) integers;
+    None stands for all T, all S. What lies beyond is not read.
+
+    reduction "mean" is torch.nn.functional.ctc_loss's: each loss over its number of labels, at least 1, and the mean of
+    these over the batch; "sum" adds the losses. Where no alignment is possible (too few steps; equal neighbours need a
+    blank between them) the loss is inf and the sequence's gradient NaN, or both 0 with zero_infinity. A NaN or +inf in
+    logits makes the loss and its sequence's gradient NaN.
+
+    The gradient by logits is softmax(logits) - the probability of the class at this step given the target, over what
+    the mean is taken over; 0 beyond logit_lengths. gradient_out receives it and may be logits themselves. TypeError for
+    other dtypes; ValueError for other shapes, a length or blank out of range, or a label that is no class or blank,
+    before anything is written.
+
+    >>> loss, gradient = ctc_loss(np.zeros((1, 1, 2), np.float32), np.array([[1]]))
+    >>> round(loss, 4), gradient.tolist()
+    (0.6931, [[[0.5, -0.5]]])
+    """
+    function = "ctc_loss"
+    mean = _divisor(function, reduction, 0) == 0
+    options = blank, mean, zero_infinity, gradient_out
+    loss, gradient = ctc(function, logits, targets, logit_lengths, target_lengths, *options)
+    return loss if logits.shape[1] or not mean else math.nan, gradient
 
 
 def mean_squared_error(prediction, targets, *, reduction="mean", gradient_out=None):

@@ -587,6 +587,23 @@ REAL_ROWS = (
 )
 
 
+class Transcription(NamedTuple):
+    """Logits (steps, batch, classes) and targets (batch, labels) of a CTC loss."""
+
+    name: str
+    steps: int
+    batch: int
+    classes: int
+    labels: int
+
+
+REAL_TRANSCRIPTIONS = (
+    Transcription("text_line", 100, 16, 80, 20),
+    Transcription("speech_letters", 400, 8, 29, 60),
+    Transcription("speech_pieces", 200, 8, 1000, 30),
+)
+
+
 class Norm(NamedTuple):
     """A normalisation of x: "batch", "group", "instance" or "response" of maps, "layer" or "rms" of the last axis."""
 

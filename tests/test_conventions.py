@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import reference
 
-from fastconv import _native, initializers, layers, losses, ops, optim, runtime, testing
+from fastconv import _native, decoding, initializers, layers, losses, ops, optim, runtime, testing
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -231,7 +231,7 @@ def test_every_op_has_an_example_that_runs(name):
     ("module", "name"),
     [
         (module, name)
-        for module in (layers, losses, optim, initializers, testing)
+        for module in (layers, losses, decoding, optim, initializers, testing)
         for name in sorted(module.__all__)
         if name != "LSTMState"  # a named tuple of arrays
     ],

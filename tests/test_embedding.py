@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import reference
-from checks import ORDERS, assert_equal, integers, reals
+from checks import ORDERS, assert_equal, bits, integers, reals
 
-from fastconv import ops
+from fastconv import ops, runtime
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (2, 1, 3), (0,), (0, 3)])
@@ -57,3 +57,23 @@ def test_special_values_stay_in_their_row(rng):
     dweight = ops.embedding_backward(dy, [0, 2, 2, 3], 5)
     assert np.isnan(dweight).sum() == 1
     assert np.isnan(dweight[2, 0])
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 8, 15, 16, 17, 33, 70, 256])
+def test_rows_are_added_in_their_order(width, isa, rng):
+    """The very sums of np.add.at, for any number of threads."""
+    ids, dy = rng.integers(0, 40, (20, 30)), reals(rng, (20, 30, width))
+    dy[0] = -0.0
+    expected = np.zeros((50, width), np.float32)
+    np.add.at(expected, ids, dy)
+    for threads in (1, 2, 3):
+        with runtime.options(num_threads=threads):
+            assert bits(ops.embedding_backward(dy, ids, 50)) == bits(expected)
+            out = np.full((50, width), np.nan, np.float32)
+            assert ops.embedding_backward(dy, ids, 50, out=out) is out and bits(out) == bits(expected)
+
+
+def test_nothing_to_add():
+    assert ops.embedding_backward(np.zeros((0, 4), np.float32), np.zeros(0, int), 0).shape == (0, 4)
+    assert ops.embedding_backward(np.zeros((3, 0), np.float32), [0, 1, 1], 2).shape == (2, 0)
+    assert not ops.embedding_backward(np.zeros((0, 4), np.float32), np.zeros(0, int), 3).any()

@@ -173,6 +173,29 @@ def cross_entropy_calls(rng):
             yield f"{name} {size}", compare, [4 * reals(rng, (size,)), reals(rng, (size,))], [(size,)]
 
 
+def ctc_calls(rng):
+    for classes in (*SIZES[1:], 129, 300):
+        for count in (0, 1, 2, 7, 8, 15, 16, 17, 31, 33):
+            steps, batch = 2 * count + 2, 3
+            x, targets = 4 * reals(rng, (steps, batch, classes)), rng.integers(1, classes, batch * count)
+            counts = np.array([count, count // 2, 0])
+            lengths = np.array([steps, steps // 2, steps - 1])
+
+            def call(x, targets, starts, lengths, counts, gradient, context):
+                loss, bad = _native.ctc_loss(x, targets, starts, lengths, counts, 0, True, True, gradient, context)
+                assert np.isfinite(loss) and bad is None
+
+            starts = np.array([0, count, 2 * count])
+            yield f"ctc {classes} {count}", call, [x, targets, starts, lengths, counts], [x.shape]
+
+
+def embedding_calls(rng):
+    for columns in SIZES:
+        for count in (1, 2, 9, 300):
+            dy, ids = reals(rng, (count, columns)), rng.integers(0, 7, count)
+            yield f"embedding {columns} {count}", _native.embedding_backward, [dy, ids], [(7, columns)]
+
+
 def broadcast_calls(rng):
     """y = a op b and the sums of the backward passes, at the level of the binding."""
     has = {"alike": (True,) * 4, "number": (False,) * 4, "rows": (False, False, False, True)}
@@ -428,6 +451,8 @@ CALLS = {
     "broadcast": broadcast_calls,
     "softmax": softmax_calls,
     "cross_entropy": cross_entropy_calls,
+    "ctc": ctc_calls,
+    "embedding": embedding_calls,
     "norm": norm_calls,
     "layer_norm": layer_norm_calls,
     "response_norm": response_norm_calls,

@@ -469,6 +469,27 @@ def test_losses():
             close(gradient, their_prediction.grad, 1e-5)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_ctc(reduction, zero_infinity):
+    rng = np.random.default_rng(4)
+    logits = rng.standard_normal((30, 5, 12)).astype(np.float32)
+    targets = rng.choice([0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11], (5, 9))
+    targets[3] = 5  # too many blanks for 12 steps
+    lengths, counts = np.array([30, 29, 0, 12, 30]), np.array([9, 4, 0, 9, 0])
+    options = {"blank": 3, "reduction": reduction, "zero_infinity": zero_infinity}
+    flat = np.concatenate([row[:count] for row, count in zip(targets, counts, strict=True)])
+    for given in (targets, flat):
+        theirs = torch.from_numpy(logits).clone().requires_grad_()
+        arguments = map(torch.from_numpy, (given, lengths, counts))
+        expected = nn.functional.ctc_loss(theirs.log_softmax(2), *arguments, **options)
+        expected.backward()
+        loss, gradient = losses.ctc_loss(logits, given, lengths, counts, **options)
+        assert loss == pytest.approx(expected.item(), rel=1e-5)
+        np.testing.assert_array_equal(np.isnan(gradient), np.isnan(theirs.grad.numpy()))
+        np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=0, atol=5e-5)
+
+
 def test_binary_cross_entropy_at_the_ends():
     prediction = torch.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
     target = torch.tensor([0.0, 1.0, 1.0, 0.0])

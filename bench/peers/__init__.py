@@ -40,6 +40,7 @@ MODES = {
         ("elementwise", None): IMAGES,
         ("softmax", None): IMAGES,
         ("cross_entropy", None): IMAGES,
+        ("ctc", None): ("functional",),
         ("norm", None): IMAGES,
         ("recurrent", None): ("layer",),
         ("call", None): ("functional",),

@@ -94,6 +94,13 @@ def cross_entropy(size, pass_, mode, operands):
     return lambda: losses.softmax_cross_entropy(logits, labels, axis=size.axis, gradient_out=out)[1]
 
 
+def ctc(size, pass_, mode, operands):
+    logits, targets = empty_like(operands["logits"]), operands["targets"]
+    logits[...] = operands["logits"]
+    out = empty_like(logits)
+    return lambda: losses.ctc_loss(logits, targets, gradient_out=out)[1]
+
+
 def interpolate(size, pass_, mode, operands):
     named = {"scale_factor": size.factor, "mode": pass_.removesuffix("_backward")}
     if pass_.endswith("backward"):
@@ -231,6 +238,7 @@ OPS = {
     "elementwise": elementwise,
     "softmax": softmax,
     "cross_entropy": cross_entropy,
+    "ctc": ctc,
     "norm": norm,
     "recurrent": recurrent,
     "call": tiny,

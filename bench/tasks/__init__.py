@@ -20,7 +20,7 @@ from bench.tasks.pooling import Pool2d
 from bench.tasks.products import Gemm
 from bench.tasks.recurrent import Recurrent
 from bench.tasks.resampling import Interpolate, Rearrange
-from bench.tasks.softmax import CrossEntropy, Softmax
+from bench.tasks.softmax import CrossEntropy, Ctc, Softmax
 
 __all__ = ["OPS", "TESTS", "Task", "map_shapes", "reference", "shapes"]
 
@@ -36,6 +36,7 @@ OPS = {
     "elementwise": Elementwise,
     "softmax": Softmax,
     "cross_entropy": CrossEntropy,
+    "ctc": Ctc,
     "norm": Norm,
     "recurrent": Recurrent,
     "call": Call,

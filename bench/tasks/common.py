@@ -11,6 +11,7 @@ if TESTS not in sys.path:
 
 import map_shapes  # noqa: E402, F401
 import reference  # noqa: E402, F401
+import reference_ctc  # noqa: E402, F401
 import shapes  # noqa: E402, F401
 
 UNIT_ROUNDOFF = 2.0**-24

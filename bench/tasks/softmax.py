@@ -1,8 +1,8 @@
-"""Softmax, its logarithm, and the loss on it."""
+"""Softmax, its logarithm, and the losses on it."""
 
 import numpy as np
 
-from bench.tasks.common import Op, reference, shapes
+from bench.tasks.common import Op, reference, reference_ctc, shapes
 
 
 def rows(size, rng, scale=1.0):
@@ -46,3 +46,25 @@ class CrossEntropy(Op):
     @staticmethod
     def result(size, pass_, operands):
         return reference.softmax_cross_entropy(operands["logits"], operands["labels"], axis=size.axis)[1]
+
+
+class Ctc(Op):
+    """training: the gradient of the mean loss, the loss being computed on the way."""
+
+    size = shapes.Transcription
+    passes = ("training",)
+
+    @staticmethod
+    def operands(size, pass_, rng):
+        logits = rng.standard_normal((size.steps, size.batch, size.classes), np.float32)
+        return {"logits": logits, "targets": rng.integers(1, size.classes, (size.batch, size.labels))}
+
+    @staticmethod
+    def result(size, pass_, operands):
+        logits, targets = operands.values()
+        return reference_ctc.ctc_loss(logits, targets, [size.steps] * size.batch)[1]
+
+    @staticmethod
+    def allowed(size, pass_, operands, right):
+        """Logarithms in float32, as PyTorch takes them, lose digits as they grow."""
+        return 1e-5 * size.steps * float(np.abs(right).max())

@@ -323,6 +323,24 @@ typedef struct fc_cross_entropy {
     int64_t ignore_index; /* the label of rows that count for nothing */
 } fc_cross_entropy;
 
+/* One sequence of a CTC loss, states and all that is kept of its steps; see ctc_rows.inc. */
+typedef struct fc_ctc_sequence {
+    int64_t classes, step, blank; /* step: elements from one step's logits to the next */
+    int64_t steps, labels, width; /* width: labels + 1 in whole vectors of any instruction set */
+    const int64_t *label;         /* [labels] */
+    const float *x;
+    float *y;          /* the gradient; may be x */
+    float scale;       /* of the gradient */
+    float exponent;    /* e of all alignments together, for the way back */
+    float *now;        /* [4][width], the state on the way back: m and e of the labels, m and e of the blanks */
+    float *skip;       /* [width and a vector]: 0 where label j may follow label j - 1 without a blank, else nothing */
+    float *logits;     /* [width], -inf but for label j at j and the blank at 0 */
+    float *sums;       /* [steps] */
+    float *blanks;     /* [steps][2]: m and e of the blank's emissions */
+    float *emissions;  /* [steps][2][width]: of the labels */
+    float *alphas;     /* [steps + 1][4][width]: as now, before the first step and after each */
+} fc_ctc_sequence;
+
 struct fc_kernels {
     const char *isa;
     int lanes;

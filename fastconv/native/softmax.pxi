@@ -152,17 +152,17 @@ def softmax_backward(dy, y, dx, int axis, bint log, Context ctx not None):
         PyBuffer_Release(&view)
 
 
-cdef const int64_t *label_operand(object labels, int64_t count) except? NULL:
+cdef const int64_t *label_operand(object labels, int64_t count, str name="labels") except? NULL:
     """The address of `count` int64 labels."""
     cdef Py_buffer view
     PyObject_GetBuffer(labels, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
     try:
         if view.format == NULL or view.format[0] not in b"lq" or view.format[1] != 0 or view.itemsize != 8:
-            raise TypeError("labels: the buffer must hold native int64")
+            raise TypeError(f"{name}: the buffer must hold native int64")
         if view.len != 8 * count:
-            raise ValueError(f"labels: expected {count} of them, got {view.len // 8}")
+            raise ValueError(f"{name}: expected {count} of them, got {view.len // 8}")
         if view.len and <uintptr_t>view.buf & 7:
-            raise ValueError("labels: the buffer must be aligned to 8 bytes")
+            raise ValueError(f"{name}: the buffer must be aligned to 8 bytes")
         return <const int64_t *>view.buf
     finally:
         PyBuffer_Release(&view)

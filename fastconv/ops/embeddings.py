@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from fastconv.ops._arrays import array, check_out, integer, returned, target
+from fastconv import _native
+from fastconv.ops._arrays import array, check_out, contiguous, integer, returned, target
+from fastconv.runtime import context
 
 __all__ = ["embedding", "embedding_backward"]
 
@@ -57,8 +59,8 @@ def embedding_backward(dy, ids, num_embeddings, *, padding_idx=None, out=None):
         if padding_idx >= count:
             raise ValueError(f"{function}: padding_idx={padding_idx!r}: must be < {count}")
     dweight = target(function, out, (count, dy.shape[-1]), dy, ids)
-    dweight[...] = 0.0
-    np.add.at(dweight, ids.reshape(-1), dy.reshape(ids.size, dy.shape[-1]))
+    ids = contiguous(ids.astype(np.int64, copy=False)).reshape(-1)
+    _native.embedding_backward(contiguous(dy).reshape(ids.size, dy.shape[-1]), ids, dweight, context())
     if padding_idx is not None:
         dweight[padding_idx] = 0.0
     return returned(dweight, out)

@@ -324,6 +324,48 @@ static void run_loss(const fc_context *ctx) {
     check_finite(gradient, size);
 }
 
+static void run_ctc(const fc_context *ctx) {
+    fc_ctc ctc = {.steps = between(0, 40), .batch = between(0, 4), .classes = 1 + ragged(140), .mean = between(0, 1)};
+    const int64_t most = ragged(33), size = ctc.steps * ctc.batch * ctc.classes, bytes = (int64_t)sizeof(int64_t);
+    int64_t *lengths = workspace(ctc.batch * bytes), *starts = workspace(ctc.batch * bytes);
+    int64_t *counts = workspace(ctc.batch * bytes), *targets = workspace(ctc.batch * most * bytes);
+    ctc.blank = between(0, ctc.classes - 1), ctc.zero_infinity = true;
+    ctc.lengths = lengths, ctc.targets = targets, ctc.target_starts = starts, ctc.target_lengths = counts;
+    for (int64_t n = 0; n < ctc.batch; n++)
+        lengths[n] = between(0, ctc.steps), counts[n] = between(0, most), starts[n] = n * most;
+    for (int64_t i = 0; i < ctc.batch * most; i++) targets[i] = (ctc.blank + between(1, ctc.classes - 1)) % ctc.classes;
+    if (fc_ctc_bad_target(&ctc) >= 0) fail("a label refused");
+    const float *x = filled(size, -100.0f, 100.0f);
+    float *gradient = output(size);
+    const float sum = (float)fc_ctc_run(&ctc, x, gradient, workspace(fc_ctc_workspace_bytes(&ctc, ctx)), ctx);
+    check_finite(&sum, 1);
+    check_finite(gradient, size);
+}
+
+static void run_ctc_beam(const fc_context *ctx) {
+    fc_ctc_beam decode = {.steps = between(0, 30), .batch = between(0, 4), .classes = ragged(140), .width = ragged(33)};
+    const int64_t size = decode.steps * decode.batch * decode.classes, bytes = (int64_t)sizeof(int64_t);
+    decode.top = between(1, decode.width), decode.blank = between(0, decode.classes - 1);
+    int64_t *lengths = workspace(decode.batch * bytes), *labels = workspace(decode.batch * decode.top * decode.steps * bytes);
+    int64_t *counts = workspace(decode.batch * decode.top * bytes);
+    double *scores = workspace(decode.batch * decode.top * (int64_t)sizeof(double));
+    for (int64_t n = 0; n < decode.batch; n++) lengths[n] = between(0, decode.steps);
+    decode.lengths = lengths;
+    const float *x = filled(size, -9.0f, 0.0f);
+    fc_ctc_beam_run(&decode, x, labels, counts, scores, workspace(fc_ctc_beam_workspace_bytes(&decode, ctx)), ctx);
+    for (int64_t i = 0; i < decode.batch * decode.top; i++)
+        if (counts[i] < -1 || counts[i] > decode.steps || (counts[i] >= 0 && !isfinite(scores[i]))) fail("a bad labelling");
+}
+
+static void run_embedding(const fc_context *ctx) {
+    const int64_t count = between(0, 70), columns = ragged(65), rows = ragged(33);
+    int64_t *ids = workspace(count * (int64_t)sizeof(int64_t));
+    for (int64_t i = 0; i < count; i++) ids[i] = between(0, rows - 1);
+    float *dweight = output(rows * columns);
+    fc_embedding_backward(count, columns, rows, ids, input(count * columns), dweight, ctx);
+    check_finite(dweight, rows * columns);
+}
+
 static void run_broadcast(const fc_context *ctx) {
     fc_elementwise e = {.op = (fc_elementwise_op)between(0, FC_ELEMENTWISE_OP_COUNT - 1), .activation = any_activation()};
     int64_t count = 1, a_count = 1, b_count = 1;
@@ -538,6 +580,7 @@ static const struct operation { const char *name; void (*run)(const fc_context *
     {"gemm", run_gemm},       {"conv2d", run_conv2d},           {"plan", plan_extremes},
     {"pool2d", run_pool2d},   {"elementwise", run_elementwise}, {"norm", run_norm},
     {"broadcast", run_broadcast}, {"softmax", run_softmax}, {"gemm_batch", run_gemm_batch}, {"loss", run_loss},
+    {"ctc", run_ctc}, {"ctc_beam", run_ctc_beam}, {"embedding", run_embedding},
     {"layer_norm", run_layer_norm}, {"response_norm", run_response_norm},
     {"max_unpool2d", run_max_unpool2d},
     {"transpose", run_transpose}, {"pad", run_pad},         {"rnn", run_rnn},

@@ -31,6 +31,7 @@ OPS = {
     "elementwise": elementwise.elementwise,
     "softmax": softmax.softmax,
     "cross_entropy": softmax.cross_entropy,
+    "ctc": softmax.ctc,
     "norm": normalization.norm,
     "recurrent": recurrent.recurrent,
     "call": calls.tiny,

@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and the loss on it."""
+"""Softmax, its logarithm, and the losses on it."""
 
 import torch
 from torch.nn import functional
@@ -37,6 +37,20 @@ def cross_entropy(size, pass_, mode, operands):
         logits.grad = None
         with torch.enable_grad():
             functional.cross_entropy(logits, labels).backward()
+        return logits.grad
+
+    return training
+
+
+def ctc(size, pass_, mode, operands):
+    logits, targets = map(torch.from_numpy, operands.values())
+    lengths, counts = torch.full((size.batch,), size.steps), torch.full((size.batch,), size.labels)
+    logits.requires_grad_(True)
+
+    def training():
+        logits.grad = None
+        with torch.enable_grad():
+            functional.ctc_loss(functional.log_softmax(logits, 2), targets, lengths, counts).backward()
         return logits.grad
 
     return training
