@@ -4,15 +4,15 @@ import json
 
 from subprocesses import check, python
 
-LIMIT_MS = 30
+LIMIT = 0.4  # of the time NumPy takes to import: machines differ, and are busy
 MEASURE = """
 import json, sys, time
-import numpy
-before = set(sys.modules)
 begin = time.perf_counter()
+import numpy
+before, middle = set(sys.modules), time.perf_counter()
 import fastconv
-milliseconds = 1000 * (time.perf_counter() - begin)
-print(json.dumps({"milliseconds": milliseconds, "modules": sorted(set(sys.modules) - before)}))
+share = (time.perf_counter() - middle) / (middle - begin)
+print(json.dumps({"share": share, "modules": sorted(set(sys.modules) - before)}))
 """
 HEAVY = {
     "dataclasses", "inspect", "typing", "asyncio", "multiprocessing", "unittest", "urllib", "http", "email", "ssl",
@@ -25,14 +25,14 @@ def measured():
     return json.loads(check(python("-c", MEASURE)))
 
 
-def test_import_takes_milliseconds():
-    """Beyond NumPy; the best of up to a dozen runs, for machines that are busy with something else."""
+def test_import_takes_less_than_numpys():
+    """The best of up to a dozen runs, for machines that are busy with something else."""
     best = float("inf")
     for _ in range(12):
-        best = min(best, measured()["milliseconds"])
-        if best <= LIMIT_MS:
+        best = min(best, measured()["share"])
+        if best <= LIMIT:
             break
-    assert best <= LIMIT_MS
+    assert best <= LIMIT
 
 
 def test_import_pulls_in_nothing_heavy():
