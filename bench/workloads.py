@@ -83,6 +83,19 @@ FOR_MARKS = {
         shapes.Elementwise("in_memory_16m", 1 << 24),
     ],
     "elementwise": [batch(IMAGES["resnet50_conv2_sum"], 20)],
+    "recurrent": [
+        shapes.Recurrent(f"{kind}_{steps}_{batch}_{size}", kind, steps, batch, size, size)
+        for kind in ("lstm", "gru", "rnn_tanh")
+        for steps, batch, size in (
+            (64, 16, 128),
+            (64, 32, 256),
+            (64, 32, 512),
+            (64, 1, 128),
+            (64, 1, 256),
+            (64, 1, 512),
+        )
+        if kind == "rnn_tanh" or (batch, size) not in ((32, 256), (1, 256))
+    ],
 }
 SIZES = {
     "conv2d": CONVOLUTIONS,

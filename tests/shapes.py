@@ -645,7 +645,7 @@ class Recurrent(NamedTuple):
 
     @property
     def gates(self):
-        return {"lstm": 4, "gru": 3}[self.kind]
+        return {"lstm": 4, "gru": 3, "rnn_tanh": 1}[self.kind]
 
     @property
     def multiply_adds(self):

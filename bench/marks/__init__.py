@@ -6,18 +6,18 @@ python -m bench.marks --isa avx2 --rows direct,winograd
 A row that misses its mark is run once more for twice as long, and the times of both runs count.
 """
 
-from bench.marks import convolution, ops
+from bench.marks import convolution, ops, recurrent
 from bench.marks.checks import Check, Line, judged, run_check, wanted
 
 __all__ = ["GROUPS", "SCALING", "SPECIAL", "Check", "Line", "checks", "judged", "run_check", "text", "wanted"]
 
 SCALING = convolution.SCALING
 # Rows that are no single race: {row: its function of (workers, options), which yields lines}.
-SPECIAL = convolution.SPECIAL | ops.SPECIAL
+SPECIAL = convolution.SPECIAL | ops.SPECIAL | recurrent.SPECIAL
 # Names for many rows.
 GROUPS = {
     name: (*dict.fromkeys(check.row for check in module.checks()), *module.SPECIAL)
-    for name, module in (("convolution", convolution), ("ops", ops))
+    for name, module in (("convolution", convolution), ("ops", ops), ("recurrent", recurrent))
 }
 
 
@@ -25,6 +25,7 @@ def checks():
     """Every mark that a race at one workload decides."""
     yield from convolution.checks()
     yield from ops.checks()
+    yield from recurrent.checks()
 
 
 def text(line):

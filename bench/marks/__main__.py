@@ -39,7 +39,7 @@ def parsed(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m bench.marks", description="the speeds this package owes: reached or missed"
     )
-    parser.add_argument("--rows", default=None, help="rows or convolution, ops; comma-separated")
+    parser.add_argument("--rows", default=None, help="rows or convolution, ops, recurrent; comma-separated")
     parser.add_argument("--layers", default=None, help="only these workloads, comma-separated")
     parser.add_argument("--isa", default=None, help="fastconv's instruction set (other libraries keep their best)")
     parser.add_argument("--threads", type=int, default=1)

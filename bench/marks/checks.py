@@ -10,6 +10,7 @@ from fastconv import _native
 RIVALS = {
     "best peer": tuple(MODES),
     "ncnn": ("ncnn",),
+    "onnxruntime": ("onnxruntime",),
     "best but ncnn": tuple(name for name in MODES if name != "ncnn"),
     "torch": ("torch",),
     "torch nchw": ("torch:nchw",),

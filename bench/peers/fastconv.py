@@ -181,21 +181,22 @@ def norm(size, pass_, mode, operands):
 
 def recurrent(size, pass_, mode, operands):
     x, weights = operands["x"], (operands["weight_ih"], operands["weight_hh"])
-    if size.kind == "lstm":
-        if pass_ == "forward":
-            return lambda: ops.lstm(x, None, None, *weights)[0]
+    name = size.kind.partition("_")[0]
+    infer, forward, gradients = (getattr(ops, name + suffix) for suffix in ("", "_forward", "_backward"))
+    states = (None, None) if name == "lstm" else (None,)
 
-        def training():
-            y, _, _, reserve = ops.lstm_forward(x, None, None, *weights)
-            return ops.lstm_backward(operands["dy"], None, None, x, None, None, y, reserve, *weights)[0]
+    def backward(y, *_, reserve):
+        return gradients(operands["dy"], *states, x, *states, y, reserve, *weights)[0]
 
-        return training
     if pass_ == "forward":
-        return lambda: ops.gru(x, None, *weights)[0]
+        return lambda: infer(x, *states, *weights)[0]
+    if pass_ == "backward":
+        *outputs, reserve = forward(x, *states, *weights)
+        return lambda: backward(*outputs, reserve=reserve)
 
     def training():
-        y, _, reserve = ops.gru_forward(x, None, *weights)
-        return ops.gru_backward(operands["dy"], None, x, None, y, reserve, *weights)[0]
+        *outputs, reserve = forward(x, *states, *weights)
+        return backward(*outputs, reserve=reserve)
 
     return training
 

@@ -121,7 +121,7 @@ def softmax(size, pass_, operands):
 
 
 # In which order onnx keeps the gates, by their place in PyTorch's: i, f, g, o and r, z, n.
-GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn_tanh": (0,)}
 
 
 def recurrent(size, pass_, operands):
@@ -130,7 +130,7 @@ def recurrent(size, pass_, operands):
         gates = operands[f"weight_{part}"].reshape(size.gates, size.hidden, -1)
         constants[name] = gates[list(GATES[size.kind])].reshape(1, size.gates * size.hidden, -1)
     settings = {"hidden_size": size.hidden} | ({"linear_before_reset": 1} if size.kind == "gru" else {})
-    node = helper.make_node(size.kind.upper(), ["x", "w", "r"], ["y"], **settings)
+    node = helper.make_node(size.kind.partition("_")[0].upper(), ["x", "w", "r"], ["y"], **settings)
     directions = 1
     return Model([node], {"x": operands["x"]}, (size.steps, directions, size.batch, size.hidden), constants)
 

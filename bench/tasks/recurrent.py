@@ -6,14 +6,14 @@ from bench.tasks.common import Op, reference, shapes
 
 
 class Recurrent(Op):
-    """training: forward and all gradients; dx is what is compared."""
+    """training: forward and all gradients, backward: the gradients alone; dx is what is compared."""
 
     size = shapes.Recurrent
     passes = ("forward", "training")
 
     @staticmethod
     def flops(size, pass_):
-        return 2 * size.multiply_adds * (3 if pass_ == "training" else 1)
+        return 2 * size.multiply_adds * {"forward": 1, "backward": 2, "training": 3}[pass_]
 
     @staticmethod
     def operands(size, pass_, rng):
@@ -24,7 +24,7 @@ class Recurrent(Op):
             "weight_hh": rng.uniform(-bound, bound, (rows, size.hidden)).astype(np.float32),
         }
         dy = rng.standard_normal((size.steps, size.batch, size.hidden), np.float32)
-        return made | ({"dy": dy} if pass_ == "training" else {})
+        return made | ({} if pass_ == "forward" else {"dy": dy})
 
     @staticmethod
     def result(size, pass_, operands):

@@ -4,7 +4,7 @@ import torch
 
 
 def recurrent(size, pass_, mode, operands):
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[size.kind]
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn_tanh": torch.nn.RNN}[size.kind]
     layer = kind(size.inputs, size.hidden, bias=False)
     layer.load_state_dict({f"weight_{part}_l0": torch.from_numpy(operands[f"weight_{part}"]) for part in ("ih", "hh")})
     x = torch.from_numpy(operands["x"])
