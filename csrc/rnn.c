@@ -79,6 +79,23 @@ void fc_rnn_multiply(int64_t rows, int64_t columns, int64_t depth, const float *
     }
 }
 
+void fc_rnn_multiply_few(fc_rnn_products products, const fc_context *ctx) {
+    const int64_t depth = products.depth, parts = fc_ceil_div(depth, MAX_DEPTH), width = ctx->kernels->tile_columns;
+    const fc_rnn_products whole = products;
+    for (int64_t part = 0; part < parts; part++) {
+        int64_t d, d_end;
+        fc_split(depth, parts, part, &d, &d_end);
+        products.depth = d_end - d;
+        products.panel = whole.panel + d * width;
+        for (int i = 0; i < whole.rows; i++) products.x[i] = whole.x[i] + d;
+        for (int k = 0; k < whole.panels; k++) {
+            products.beta[k] = part == 0 ? whole.beta[k] : 1.0f;
+            products.bias[k] = part == parts - 1 ? whole.bias[k] : NULL;
+        }
+        ctx->kernels->rnn_products(&products);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------- the time loop */
 
 typedef struct steps_task {

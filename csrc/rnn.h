@@ -71,6 +71,9 @@ void fc_rnn_pack(const fc_rnn *rnn, bool backward, const float *weight_hh, float
 void fc_rnn_multiply(int64_t rows, int64_t columns, int64_t depth, const float *const *x, const float *panel,
                      const float *bias, float beta, float *const *y, int64_t y_offset, const fc_context *ctx);
 
+/* The same for one or two rows and some panels at once, whose depth is whole: sums in the same order, so the same bits. */
+void fc_rnn_multiply_few(fc_rnn_products products, const fc_context *ctx);
+
 /* One step for the batch rows [row, row_end), at most FC_RNN_STRIP_ROWS, and the blocks of units [block, block_end). */
 typedef void (*fc_rnn_step)(void *arg, int64_t step, int64_t row, int64_t row_end, int64_t block, int64_t block_end);
 

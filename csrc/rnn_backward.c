@@ -67,6 +67,21 @@ static void clear_row(const backward_task *t, int64_t step, int64_t row, int64_t
     for (int64_t at = 0; at < t->dgates_stride; at += hidden) memset(dgates + at, 0, (size_t)units * sizeof(float));
 }
 
+/* One or two rows times the panels of some blocks, of which the first has the unit `unit`. */
+static void multiply_few(int64_t rows, int blocks, int64_t depth, const float *const *dgates, const float *panel,
+                         float beta, float *const *dh, int64_t unit, int64_t hidden, const fc_context *ctx) {
+    const int64_t columns = ctx->kernels->tile_columns;
+    fc_rnn_products products = {.rows = (int)rows, .panels = blocks, .depth = depth, .panel_step = depth * columns,
+                                .panel = panel};
+    for (int64_t i = 0; i < rows; i++) products.x[i] = dgates[i], products.y[i] = dh[i];
+    for (int k = 0; k < blocks; k++, unit += columns) {
+        products.y_offset[k] = unit;
+        products.width[k] = fc_min(columns, hidden - unit);
+        products.beta[k] = beta;
+    }
+    fc_rnn_multiply_few(products, ctx);
+}
+
 /* Index 0 is the chunk's last step. The product of a step's gates is made at the head of the next call, where the state
  * that it makes is used: index `end - begin` makes the last product alone. */
 static void backward_step(void *arg, int64_t index, int64_t row, int64_t row_end, int64_t block, int64_t block_end) {
@@ -82,11 +97,14 @@ static void backward_step(void *arg, int64_t index, int64_t row, int64_t row_end
         dh[i] = t->dh + at[i] * hidden;
         dgates[i] = dgates_row(t, fc_rnn_time(rnn, step + 1), at[i]);
     }
-    for (; block < block_end; block++) {
-        const int64_t unit = block * columns, units = fc_min(columns, hidden - unit);
-        if (rows > 0)
-            fc_rnn_multiply(rows, units, depth, dgates, t->panels + block * depth * columns, NULL,
-                            rnn->kind == FC_GRU ? 1.0f : 0.0f, dh, unit, t->ctx);
+    const bool few = rows <= FC_RNN_FEW_ROWS;
+    for (int64_t blocks; block < block_end; block += blocks) {
+        blocks = few ? fc_min(FC_RNN_PANELS, block_end - block) : 1;
+        const int64_t unit = block * columns, units = fc_min(blocks * columns, hidden - unit);
+        const float *panel = t->panels + block * depth * columns;
+        const float beta = rnn->kind == FC_GRU ? 1.0f : 0.0f;
+        if (rows > 0 && few) multiply_few(rows, (int)blocks, depth, dgates, panel, beta, dh, unit, hidden, t->ctx);
+        else if (rows > 0) fc_rnn_multiply(rows, units, depth, dgates, panel, NULL, beta, dh, unit, t->ctx);
         if (step < t->begin) continue;
         for (int64_t i = row; i < row_end; i++) {
             if (fc_rnn_has_step(rnn, i, step)) backward_row(t, step, i, unit, units);

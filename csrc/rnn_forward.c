@@ -52,12 +52,38 @@ static int64_t rows_with_step(const forward_task *t, int64_t step, int64_t row, 
     return count;
 }
 
+/* The products of all gates for the blocks of units from `block` on: many rows take one block, few rows the gates at once or,
+ * of a plain layer, some blocks. Returns how many blocks it took. */
+static int64_t multiply_gates(const forward_task *t, int64_t rows, const float *const *h, float *const *gates,
+                              int64_t block, int64_t block_end) {
+    const fc_rnn *rnn = t->rnn;
+    const int64_t hidden = rnn->hidden, columns = t->ctx->kernels->tile_columns, count = fc_rnn_gates(rnn->kind);
+    const bool few = rows <= FC_RNN_FEW_ROWS;
+    const int64_t blocks = few && count == 1 ? fc_min(FC_RNN_PANELS, block_end - block) : 1;
+    fc_rnn_products products = {.rows = (int)rows, .panels = (int)fc_max(count, blocks), .depth = hidden,
+                                .panel_step = hidden * columns, .panel = t->panels + block * count * hidden * columns};
+    for (int k = 0; k < products.panels; k++) {
+        const int64_t gate = count == 1 ? 0 : k, unit = (block + (count == 1 ? k : 0)) * columns;
+        const bool apart = rnn->kind == FC_GRU && gate == 2; /* r scales the hidden half of n alone */
+        products.y_offset[k] = (gate + apart) * hidden + unit;
+        products.width[k] = fc_min(columns, hidden - unit);
+        products.beta[k] = apart ? 0.0f : 1.0f;
+        products.bias[k] = apart && t->product_bias ? t->product_bias + unit : NULL;
+        if (!few)
+            fc_rnn_multiply(rows, products.width[k], hidden, h, products.panel + k * products.panel_step,
+                            products.bias[k], products.beta[k], gates, products.y_offset[k], t->ctx);
+    }
+    for (int64_t i = 0; few && i < rows; i++) products.x[i] = h[i], products.y[i] = gates[i];
+    if (few) fc_rnn_multiply_few(products, t->ctx);
+    return blocks;
+}
+
 static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end, int64_t block, int64_t block_end) {
     const forward_task *t = arg;
     const fc_rnn *rnn = t->rnn;
     const fc_kernels *kernels = t->ctx->kernels;
     const int64_t hidden = rnn->hidden, columns = kernels->tile_columns, step = t->begin + index;
-    const int64_t time = fc_rnn_time(rnn, step), before = fc_rnn_time(rnn, step - 1), count = fc_rnn_gates(rnn->kind);
+    const int64_t time = fc_rnn_time(rnn, step), before = fc_rnn_time(rnn, step - 1);
     const float *h[FC_RNN_STRIP_ROWS];
     float *gates[FC_RNN_STRIP_ROWS];
     int64_t at[FC_RNN_STRIP_ROWS];
@@ -69,14 +95,9 @@ static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end,
         h[i] = first ? t->h.first + at[i] * t->h.stride : y_row(t, before, at[i]);
         gates[i] = gates_row(t, time, at[i]);
     }
-    for (; block < block_end; block++) {
-        const int64_t unit = block * columns, units = fc_min(columns, hidden - unit);
-        for (int64_t gate = 0; gate < count; gate++) {
-            const bool apart = rnn->kind == FC_GRU && gate == 2; /* r scales the hidden half of n alone */
-            fc_rnn_multiply(rows, units, hidden, h, t->panels + (block * count + gate) * hidden * columns,
-                            apart && t->product_bias ? t->product_bias + unit : NULL, apart ? 0.0f : 1.0f, gates,
-                            (gate + apart) * hidden + unit, t->ctx);
-        }
+    for (int64_t blocks; block < block_end; block += blocks) {
+        blocks = multiply_gates(t, rows, h, gates, block, block_end);
+        const int64_t unit = block * columns, units = fc_min(blocks * columns, hidden - unit);
         for (int64_t i = 0; i < rows; i++) {
             float *y = y_row(t, time, at[i]);
             if (rnn->kind == FC_LSTM) lstm_row(t, step, at[i], unit, units, gates[i], y);

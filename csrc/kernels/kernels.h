@@ -35,6 +35,19 @@ typedef struct fc_tile {
     const fc_activation *activation; /* NULL for none */
 } fc_tile;
 
+/* One or two rows times panels of weights, each as wide as a tile and panel_step elements after the one before:
+ * y[i][y_offset[k] + j] = beta[k] * y + sum over d < depth of x[i][d] * panel[k][d][j] + bias[k][j], j < width[k]. */
+enum { FC_RNN_FEW_ROWS = 2, FC_RNN_PANELS = 4 };
+typedef struct fc_rnn_products {
+    int rows, panels;
+    int64_t depth, panel_step;
+    const float *x[FC_RNN_FEW_ROWS], *panel;
+    float *y[FC_RNN_FEW_ROWS];
+    int64_t y_offset[FC_RNN_PANELS], width[FC_RNN_PANELS];
+    float beta[FC_RNN_PANELS];
+    const float *bias[FC_RNN_PANELS]; /* NULL for none */
+} fc_rnn_products;
+
 /* Small products, `count` of them, elements from one to the next; m x k times k x n, each. */
 typedef struct fc_products {
     int64_t count, m, n, k;
