@@ -7,8 +7,21 @@
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <sched.h>
 #define HAS_ATFORK 1
+static void yield_core(void) { sched_yield(); }
+#else
+static void yield_core(void) {}
 #endif
+
+/* Leaves the core's units to the thread beside this one. */
+static inline void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /* libgomp's worker threads do not exist in a forked child, and a region entered there waits for them for ever. So the
  * child stays serial and enters no region. */
@@ -47,6 +60,16 @@ void fc_parallel(int64_t count, int num_threads, fc_range_task task, void *arg) 
 #endif
     (void)threads;
     task(arg, 0, count, 0);
+}
+
+/* Arrivals are only counted up, so no thread can miss a round. A core that more threads want is given up after a while. */
+void fc_barrier_wait(fc_barrier *barrier, int64_t items, int64_t round) {
+    enum { PATIENCE = 4000 };
+    __atomic_fetch_add(&barrier->arrived, items, __ATOMIC_ACQ_REL);
+    for (int spins = 0; __atomic_load_n(&barrier->arrived, __ATOMIC_ACQUIRE) < (round + 1) * barrier->members; spins++) {
+        if (spins < PATIENCE) relax();
+        else yield_core();
+    }
 }
 
 /* ----------------------------------------------------------------------------------------------------- FMA peak */

@@ -12,6 +12,11 @@ typedef void (*fc_range_task)(void *arg, int64_t begin, int64_t end, int thread)
  * Items write disjoint outputs and do not depend on the ranges, so results are bitwise the same for any thread count. */
 void fc_parallel(int64_t count, int num_threads, fc_range_task task, void *arg);
 
+/* A barrier inside a task of fc_parallel over `members` items: a thread has come to round number `round` (0, 1, ...) with all
+ * of its items, and waits for the others. It takes some 0.2 us where a region takes 2. Serial runs hold all items. */
+typedef struct fc_barrier { int64_t members, arrived; } fc_barrier;
+void fc_barrier_wait(fc_barrier *barrier, int64_t items, int64_t round);
+
 /* Below this a second thread costs more than it brings: a region costs about 2 us when hot, 250 k multiply-adds take 5. */
 enum { FC_SERIAL_MULTIPLY_ADDS = 250000, FC_SERIAL_BYTES = 128 * 1024 };
 

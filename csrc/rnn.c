@@ -102,8 +102,8 @@ typedef struct steps_task {
     const fc_rnn *rnn;
     fc_rnn_step step;
     void *arg;
-    int64_t count, now; /* steps in all; the one that is done when the threads share its blocks */
-    int64_t strips, blocks;
+    int64_t count, strips, blocks; /* count: steps in all */
+    fc_barrier barrier;            /* members: parts of the blocks */
 } steps_task;
 
 /* A strip of rows through all steps: rows do not meet, so no thread waits for another. */
@@ -117,30 +117,38 @@ static void run_strips(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
-/* All rows of one step, a few blocks of units. */
+/* All rows of each step, some parts of the blocks of units; a step waits for the whole of the one before. */
 static void run_blocks(void *arg, int64_t begin, int64_t end, int thread) {
-    const steps_task *t = arg;
+    steps_task *t = arg;
+    int64_t block, block_end, unused;
     (void)thread;
-    for (int64_t strip = 0; strip < t->strips; strip++) {
-        int64_t row, row_end;
-        fc_split(t->rnn->batch, t->strips, strip, &row, &row_end);
-        t->step(t->arg, t->now, row, row_end, begin, end);
+    fc_split(t->blocks, t->barrier.members, begin, &block, &unused);
+    fc_split(t->blocks, t->barrier.members, end - 1, &unused, &block_end);
+    for (int64_t i = 0; i < t->count; i++) {
+        for (int64_t strip = 0; strip < t->strips; strip++) {
+            int64_t row, row_end;
+            fc_split(t->rnn->batch, t->strips, strip, &row, &row_end);
+            t->step(t->arg, i, row, row_end, block, block_end);
+        }
+        if (i + 1 < t->count) fc_barrier_wait(&t->barrier, end - begin, i);
     }
 }
 
+/* The multiply-adds of a step from which on threads share it: at a barrier each waits some 0.2 us, that is 10 k of them. */
+enum { SHARED_STEP = 64 * 1024 };
+
 void fc_rnn_run_steps(const fc_rnn *rnn, int64_t count, fc_rnn_step step, void *arg, const fc_context *ctx) {
-    /* A tile of one row keeps two sums in flight and runs at half the rate of the others: it counts as two. */
-    const int64_t work = fc_max(rnn->batch, 2) * fc_rnn_gates(rnn->kind) * rnn->hidden * rnn->hidden;
+    const int64_t work = rnn->batch * fc_rnn_gates(rnn->kind) * rnn->hidden * rnn->hidden;
     const int64_t strips = fc_ceil_div(rnn->batch, FC_RNN_STRIP_ROWS);
     const int threads = fc_threads_for_arithmetic(count * work, ctx);
-    const int step_threads = fc_threads_for_arithmetic(work, ctx);
     steps_task t = {.rnn = rnn, .step = step, .arg = arg, .count = count, .strips = strips};
     t.blocks = fc_rnn_blocks(rnn, ctx);
     /* Four rows a thread use a panel well; with fewer the threads share the columns of each step, if that pays. */
-    if (rnn->batch >= 4 * threads || step_threads == 1) {
+    if (rnn->batch >= 4 * threads || work < SHARED_STEP) {
         t.strips = fc_min(rnn->batch, fc_round_up(strips, threads));
         fc_parallel(t.strips, threads, run_strips, &t);
         return;
     }
-    for (t.now = 0; t.now < count; t.now++) fc_parallel(t.blocks, step_threads, run_blocks, &t);
+    t.barrier.members = fc_min(threads, t.blocks);
+    fc_parallel(t.barrier.members, threads, run_blocks, &t);
 }

@@ -55,8 +55,8 @@ static inline fc_rnn_rows fc_rnn_rows_or(const float *first, int64_t stride, con
     return first ? (fc_rnn_rows){first, stride} : (fc_rnn_rows){zeros, 0};
 }
 
-/* A dense product outside the time loop; its workspace is that of fc_gemm_workspace_bytes. In order, so that a sequence has
- * the bits of its single steps. */
+/* A dense product outside the time loop; its workspace is that of fc_gemm_workspace_bytes. In order, so that a step has the
+ * same bits in sequences of any length (but for the shortest, see rnn_forward.c). */
 static inline fc_gemm fc_rnn_gemm(int64_t m, int64_t n, int64_t k) {
     return (fc_gemm){.m = m, .n = n, .k = k, .a_stride = k, .b_stride = n, .c_stride = n, .alpha = 1.0f,
                      .in_order = true};

@@ -7,7 +7,8 @@
 typedef struct forward_task {
     const fc_rnn *rnn;
     const fc_context *ctx;
-    const float *panels;
+    const float *panels;       /* of weight_hh, or NULL: it is read where it lies */
+    const float *weight_hh;
     const float *product_bias; /* GRU: bias_hh of n, inside the product with r */
     fc_rnn_rows h, c;          /* initial states */
     float *y;
@@ -52,16 +53,34 @@ static int64_t rows_with_step(const forward_task *t, int64_t step, int64_t row, 
     return count;
 }
 
+/* Packing weight_hh costs as much as two or three steps of a sequence. For fewer it is read in place: a step of 128 units takes
+ * 9 us instead of 21, and has the values of a longer sequence's but for rounding, as sums run over lanes first. */
+enum { STEPS_IN_PLACE = 4 };
+static bool reads_in_place(const fc_rnn *rnn) { return rnn->steps * rnn->batch <= STEPS_IN_PLACE; }
+
+/* One of products's panels for one row, from the rows of weight_hh. */
+static void multiply_in_place(const fc_rnn_products *products, int k, const float *weight, const float *h, float *gates,
+                              const fc_context *ctx) {
+    enum { COLUMNS = 64 };
+    float sums[COLUMNS], *y = gates + products->y_offset[k];
+    ctx->kernels->dot_products(1, products->depth, h, 0, weight, products->depth, products->width[k], sums, COLUMNS);
+    for (int64_t j = 0; j < products->width[k]; j++) {
+        if (products->beta[k] != 0.0f) sums[j] += y[j];
+        y[j] = sums[j] + (products->bias[k] ? products->bias[k][j] : 0.0f);
+    }
+}
+
 /* The products of all gates for the blocks of units from `block` on: many rows take one block, few rows the gates at once or,
  * of a plain layer, some blocks. Returns how many blocks it took. */
 static int64_t multiply_gates(const forward_task *t, int64_t rows, const float *const *h, float *const *gates,
                               int64_t block, int64_t block_end) {
     const fc_rnn *rnn = t->rnn;
     const int64_t hidden = rnn->hidden, columns = t->ctx->kernels->tile_columns, count = fc_rnn_gates(rnn->kind);
-    const bool few = rows <= FC_RNN_FEW_ROWS;
+    const bool few = rows <= FC_RNN_FEW_ROWS && t->panels;
     const int64_t blocks = few && count == 1 ? fc_min(FC_RNN_PANELS, block_end - block) : 1;
     fc_rnn_products products = {.rows = (int)rows, .panels = (int)fc_max(count, blocks), .depth = hidden,
-                                .panel_step = hidden * columns, .panel = t->panels + block * count * hidden * columns};
+                                .panel_step = hidden * columns};
+    if (t->panels) products.panel = t->panels + block * count * hidden * columns;
     for (int k = 0; k < products.panels; k++) {
         const int64_t gate = count == 1 ? 0 : k, unit = (block + (count == 1 ? k : 0)) * columns;
         const bool apart = rnn->kind == FC_GRU && gate == 2; /* r scales the hidden half of n alone */
@@ -69,7 +88,9 @@ static int64_t multiply_gates(const forward_task *t, int64_t rows, const float *
         products.width[k] = fc_min(columns, hidden - unit);
         products.beta[k] = apart ? 0.0f : 1.0f;
         products.bias[k] = apart && t->product_bias ? t->product_bias + unit : NULL;
-        if (!few)
+        for (int64_t i = 0; !t->panels && i < rows; i++)
+            multiply_in_place(&products, k, t->weight_hh + (gate * hidden + unit) * hidden, h[i], gates[i], t->ctx);
+        if (!few && t->panels)
             fc_rnn_multiply(rows, products.width[k], hidden, h, products.panel + k * products.panel_step,
                             products.bias[k], products.beta[k], gates, products.y_offset[k], t->ctx);
     }
@@ -118,6 +139,7 @@ static fc_gemm input_gemm(const fc_rnn *rnn, int64_t steps) {
     fc_gemm gemm = fc_rnn_gemm(steps * rnn->batch, fc_rnn_gates(rnn->kind) * rnn->hidden, rnn->input);
     gemm.transpose_b = true;
     gemm.b_stride = rnn->input;
+    gemm.in_order = !reads_in_place(rnn);
     return gemm;
 }
 
@@ -127,7 +149,8 @@ int64_t fc_rnn_forward_bytes(const fc_rnn *rnn, const fc_context *ctx) {
     const int64_t chunk = fc_rnn_is_plain(rnn) ? 0 : steps * rnn->batch * gates_stride(rnn) * size;
     /* Not monotone in the rows: GEMM packs otherwise where they are few. */
     const int64_t gemm = fc_max(fc_gemm_workspace_bytes(&whole, ctx), fc_gemm_workspace_bytes(&rest, ctx));
-    return fc_round_up(fc_rnn_panels_bytes(rnn, ctx), FC_ALIGNMENT) + fc_round_up(chunk, FC_ALIGNMENT) +
+    const int64_t panels = reads_in_place(rnn) ? 0 : fc_rnn_panels_bytes(rnn, ctx);
+    return fc_round_up(panels, FC_ALIGNMENT) + fc_round_up(chunk, FC_ALIGNMENT) +
            fc_round_up(fc_rnn_gates(rnn->kind) * hidden * size, FC_ALIGNMENT) +
            fc_round_up(hidden * size, FC_ALIGNMENT) + gemm;
 }
@@ -167,10 +190,11 @@ void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const flo
     const int64_t batch = rnn->batch, hidden = rnn->hidden, chunk = fc_rnn_chunk_steps(rnn);
     const int64_t size = (int64_t)sizeof(float);
     fc_arena arena = {workspace};
-    float *panels = fc_take(&arena, fc_rnn_panels_bytes(rnn, ctx));
+    float *panels = reads_in_place(rnn) ? NULL : fc_take(&arena, fc_rnn_panels_bytes(rnn, ctx));
     float *sum = fc_take(&arena, fc_rnn_gates(rnn->kind) * hidden * size);
     float *zeros = memset(fc_take(&arena, hidden * size), 0, (size_t)(hidden * size));
-    forward_task t = {.rnn = rnn, .ctx = ctx, .panels = panels, .y = y, .y_stride = y_stride, .c_last = c_last};
+    forward_task t = {.rnn = rnn, .ctx = ctx, .weight_hh = weight_hh, .y = y, .y_stride = y_stride, .c_last = c_last};
+    t.panels = panels;
     t.h = fc_rnn_rows_or(h, hidden, zeros);
     t.c = fc_rnn_rows_or(c, hidden, zeros);
     t.product_bias = rnn->kind == FC_GRU && bias_hh ? bias_hh + 2 * hidden : NULL;
@@ -180,7 +204,7 @@ void fc_rnn_forward(const fc_rnn *rnn, const float *x, const float *h, const flo
     if (rnn->kind == FC_LSTM && !t.keeps) copy_rows(batch, hidden, t.c, c_last);
     if (batch > 0 && rnn->steps > 0) {
         const float *bias = input_bias(rnn, bias_ih, bias_hh, sum);
-        fc_rnn_pack(rnn, false, weight_hh, panels, ctx);
+        if (panels) fc_rnn_pack(rnn, false, weight_hh, panels, ctx);
         for (t.begin = 0; t.begin < rnn->steps; t.begin += chunk) {
             const int64_t steps = fc_min(chunk, rnn->steps - t.begin);
             const int64_t time = fc_rnn_first_time(rnn, t.begin, t.begin + steps);

@@ -155,6 +155,19 @@ def test_sequence_is_single_steps_to_the_bit(isa, rng, kind):
     assert np.array_equal(h, h_last) and (c is None or np.array_equal(c, c_last))
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_of_few_sequences(isa, rng, kind, batch):
+    """Weights are read in place for so few rows, and sums have another order: the same but for rounding."""
+    x, h, c, *weights = problem(rng, kind, 12, batch, 7, 45)
+    y, h_last, c_last, _ = forward(kind, [x, h, c, *weights], training=False)
+    for t in range(len(x)):
+        y_t, h, c, reserve = forward(kind, [x[t : t + 1], h, c, *weights])
+        np.testing.assert_allclose(y_t[0], y[t], rtol=0, atol=2e-6)
+    np.testing.assert_allclose(h, h_last, rtol=0, atol=2e-6)
+    assert c is None or np.allclose(c, c_last, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_reverse_is_a_flipped_sequence_to_the_bit(rng, kind):
     operands = problem(rng, kind, 7, 4, 3, 21)

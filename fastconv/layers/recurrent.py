@@ -141,7 +141,8 @@ class LSTM(LSTMUnit, _Sequence):
     i, f, o = sigmoid(W_ih x + b_ih + W_hh h + b_hh), g = tanh(same); c = f*c + i*g; h = o*tanh(c).
     lengths (N,), integers: the steps of each sequence, None for T. The reverse direction begins at a sequence's end;
     past the end y is 0, and the state is that after its last step. To train on parts of a long sequence (truncated
-    backpropagation), give the state on and drop its gradient; steps one at a time give the results of the whole.
+    backpropagation), give the state on and drop its gradient; steps one at a time give the results of the whole
+    (to the bit from five sequences on, with fewer but for rounding).
     dropout acts between layers in training. First values: uniform within 1/sqrt(H), from rng, as are the masks.
 
     >>> from fastconv.layers import LSTM
