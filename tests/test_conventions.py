@@ -163,6 +163,8 @@ EXEMPT = {
     "conv2d_pack": "gives the same bits as conv2d, which test_conv2d.py compares",
     "conv2d_plan": "computes no arrays",
     "matmul": "is gemm",
+    "recurrent_from_onnx": "orders blocks as ONNX says, which test_recurrent_onnx.py asks onnxruntime",
+    "recurrent_to_onnx": "undoes recurrent_from_onnx",
 }
 # Where reference.py has one definition for several ops.
 SHARED = {

@@ -157,7 +157,7 @@ def backward(kind, dy, dh, dc, x, weight_ih, weight_hh, reserve, *, options, rev
         if ended is not None:
             np.add(before, dh, out=before, where=ended[t][:, None])
         dh = before
-    from_x = unit.rows(unit.dgates)
+    from_x = unit.input_gradients()
     dx = linear_backward_input(from_x, weight_ih)
     if ended is not None:
         dx[ended] = 0.0

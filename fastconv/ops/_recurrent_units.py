@@ -15,7 +15,14 @@ from fastconv.ops.rectifiers import hardtanh
 
 def _gates(rows, count):
     """The view (count, N, H) of a product's (N, count * H)."""
-    return rows.reshape(len(rows), count, -1).transpose(1, 0, 2)
+    batch, columns = rows.shape
+    return rows.reshape(batch, count, columns // count).transpose(1, 0, 2)
+
+
+def _rows(gates):
+    """The gates (..., N, G, H) as rows (..., N, G * H)."""
+    *leading, count, hidden = gates.shape
+    return gates.reshape(*leading, count * hidden)
 
 
 class _Forward:
@@ -56,12 +63,13 @@ class _Backward:
             factor[self.ended] = past
         return factor
 
-    def rows(self, gradients):
-        return gradients.reshape(*gradients.shape[:2], -1)
+    def input_gradients(self):
+        """Those of what comes of x, (T, N, G * H)."""
+        return _rows(self.dgates)
 
     def hidden_gradients(self, h_before):
         """(dweight_hh, dbias_hh)"""
-        return linear_backward_weight(self.rows(self.dgates), h_before)
+        return linear_backward_weight(_rows(self.dgates), h_before)
 
 
 class RNNForward(_Forward):
@@ -142,19 +150,19 @@ class GRUBackward(_Backward):
             np.multiply(dn, self.of_r[t], out=dgates[:, 0])
             from_h[:, :2] = dgates[:, :2]
             np.multiply(dn, r, out=from_h[:, 2])
-            before = linear_backward_input(from_h.reshape(len(dh), -1), self.weight_hh)
+            before = linear_backward_input(_rows(from_h), self.weight_hh)
         else:
             dreset = linear_backward_input(dn, self.by_n)
             np.multiply(dreset, self.of_r[t], out=dgates[:, 0])
-            before = linear_backward_input(dgates[:, :2].reshape(len(dh), -1), self.by_gates)
+            before = linear_backward_input(_rows(dgates[:, :2]), self.by_gates)
             before += dreset * r
         before += dh * self.by_z[t]
         return before, None
 
     def hidden_gradients(self, h_before):
         if self.options.reset_after:
-            return linear_backward_weight(self.rows(self.from_h), h_before)
-        by_gates, dbias = linear_backward_weight(self.rows(self.dgates[:, :, :2]), h_before)
+            return linear_backward_weight(_rows(self.from_h), h_before)
+        by_gates, dbias = linear_backward_weight(_rows(self.dgates[:, :, :2]), h_before)
         by_n, dbias_n = linear_backward_weight(self.dgates[:, :, 2], self.kept.reset)
         return np.concatenate([by_gates, by_n]), np.concatenate([dbias, dbias_n])
 
@@ -232,7 +240,7 @@ class LSTMBackward(_Backward):
         if self.peepholes is not None:
             dc += di * self.peepholes[0]
             dc += df * self.peepholes[1]
-        return linear_backward_input(self.dgates[t].reshape(len(dh), -1), self.weight_hh), dc
+        return linear_backward_input(_rows(self.dgates[t]), self.weight_hh), dc
 
     def extra_gradients(self):
         """Those of peepholes and weight_hr, where there are such."""
