@@ -32,18 +32,12 @@ class Options(NamedTuple):
     weight_hr: np.ndarray | None = None
     bias_hh: np.ndarray | None = None  # where it may not be added to that of the input
 
-    def settings(self):
-        """All that is no array, comparable."""
-        specifications = tuple(each.specification for each in self.activations)
-        present = (self.peepholes is not None, self.weight_hr is not None)
-        return (specifications, self.clip, self.coupled, self.reset_after, *present)
-
 
 def checked(
-    function, kind, hidden, *, clip=None, activations=None, coupled=False, reset_after=True, peepholes=None,
-    weight_hr=None, outputs=None,
+    function, kind, hidden, outputs, *, clip=None, activations=None, coupled=False, reset_after=True, peepholes=None,
+    weight_hr=None,
 ):  # fmt: skip
-    """Options from the arguments of an op, of a unit of this kind and hidden size; outputs: P of weight_hr (P, H)."""
+    """Options from the arguments of an op, of a unit of this kind, H = hidden and P = outputs."""
     if clip is not None:
         clip = number(function, "clip", clip)
         if not clip > 0.0:
@@ -56,6 +50,14 @@ def checked(
         None if peepholes is None else shaped(function, "peepholes", peepholes, (3 * hidden,)),
         None if weight_hr is None else shaped(function, "weight_hr", weight_hr, (outputs, hidden)),
     )
+
+
+def _settings(reverse, lengths, options):
+    """All that a backward must have in common with its forward and that is no array, comparable."""
+    specifications = tuple(each.specification for each in options.activations)
+    present = options.peepholes is not None, options.weight_hr is not None
+    lengths = None if lengths is None else tuple(lengths.tolist())
+    return specifications, options.clip, options.coupled, options.reset_after, *present, bool(reverse), lengths
 
 
 class Reserve:
@@ -94,8 +96,12 @@ def _biases(kind, options, bias_ih, bias_hh):
     return (bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh), options
 
 
-def forward(kind, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, *, options, reverse, lengths, keep):
-    """(y, h_last, c_last, reserve); c_last is None but for the LSTM, reserve None unless `keep`."""
+def forward(kind, keep, scan, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
+    """(y, h_last, c_last, reserve); c_last is None but for the LSTM, reserve None unless `keep`.
+
+    scan: (reverse, lengths (N,) or None, Options), as for `backward`.
+    """
+    reverse, lengths, options = scan
     kind = kind.partition("_")[0]
     (steps, batch, _), (rows, outputs) = x.shape, weight_hh.shape
     bias, options = _biases(kind, options, bias_ih, bias_hh)
@@ -119,8 +125,8 @@ def forward(kind, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, *, options, r
         y[t] = h
     if ended is not None:
         y[ended] = 0.0
-    settings = (options.settings(), bool(reverse), None if lengths is None else tuple(lengths.tolist()))
-    reserve = Reserve(kind, settings, (steps, batch, rows, outputs), unit, h_before, c_before) if keep else None
+    shape = (steps, batch, rows, outputs)
+    reserve = Reserve(kind, _settings(*scan), shape, unit, h_before, c_before) if keep else None
     return y, _own(h), _own(c), reserve
 
 
@@ -128,21 +134,25 @@ def _own(state):
     return None if state is None else np.array(state, order="C")
 
 
-def check_reserve(function, kind, reserve, x, weight_hh, *, options, reverse, lengths):
+def _check_reserve(function, kind, scan, reserve, x, weight_hh):
     """Refuse what the forward of this unit with the same options did not return."""
     name = function.replace("backward", "forward")
     if not isinstance(reserve, Reserve):
         rule = f"must be what {name} returned with the same options"
         raise TypeError(f"{function}: reserve is {type(reserve).__name__}: {rule}")
-    settings = (options.settings(), bool(reverse), None if lengths is None else tuple(lengths.tolist()))
-    expected = (kind.partition("_")[0], (*x.shape[:2], *weight_hh.shape), settings)
+    expected = kind, (*x.shape[:2], *weight_hh.shape), _settings(*scan)
     if expected != (reserve.kind, reserve.shape, reserve.settings):
         raise ValueError(f"{function}: reserve is of a call of {name} with other sizes or options: must be the same")
 
 
-def backward(kind, dy, dh, dc, x, weight_ih, weight_hh, reserve, *, options, reverse, lengths):
-    """(dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh, extra gradients), all arrays; dc None but for LSTM."""
+def backward(function, kind, scan, dy, dh, dc, x, h, c, y, weight_ih, weight_hh, reserve):
+    """(dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh, those of peepholes and weight_hr where given).
+
+    dc is None but for the LSTM. h, c and y are in the reserve, too.
+    """
     kind = kind.partition("_")[0]
+    _check_reserve(function, kind, scan, reserve, x, weight_hh)
+    reverse, lengths, options = scan
     (steps, batch, _), outputs = x.shape, weight_hh.shape[1]
     ended = _ended(lengths, steps)
     x = _until_the_end(x, ended)
@@ -163,4 +173,4 @@ def backward(kind, dy, dh, dc, x, weight_ih, weight_hh, reserve, *, options, rev
         dx[ended] = 0.0
     dweight_ih, dbias_ih = linear_backward_weight(from_x, x)
     dweight_hh, dbias_hh = unit.hidden_gradients(reserve.h_before)
-    return dx, _own(dh), _own(dc), dweight_ih, dweight_hh, dbias_ih, dbias_hh, unit.extra_gradients()
+    return dx, _own(dh), _own(dc), dweight_ih, dweight_hh, dbias_ih, dbias_hh, *unit.extra_gradients()
