@@ -181,8 +181,8 @@ def lstm_forward(
 ):  # fmt: skip
     """`lstm` for training -> (y, h_last, c_last, reserve); reserve (T, N, 5H) is what `lstm_backward` needs.
 
-    Shapes, formula, options and errors as `lstm`. The reserve holds the activated gates i, f, g, o and the cell state of
-    each step; with options it is an object for `lstm_backward` alone.
+    Shapes, formula, options and errors as `lstm`. The reserve holds the activated gates i, f, g, o and the cell state
+    of each step; with options it is an object for `lstm_backward` alone.
 
     >>> import numpy as np; from fastconv import ops
     >>> weight_ih, weight_hh = np.ones((8, 3), np.float32), np.ones((8, 2), np.float32)
@@ -233,8 +233,8 @@ def gru(
     z = sigmoid(xz + hz), n = tanh(xn + r * hn); y_t = h = (1 - z) * n + z * h.
     x (T, N, I), h (N, H) or None, weight_ih (3H, I), weight_hh (3H, H), biases (3H,) or None, float32 -> y (T, N, H),
     h_last (N, H).
-    reset_after=False: the reset gate before the product, n = tanh(xn + (r * h) @ weight_hn.T + bias_hn), as in the paper
-    and by default in ONNX. activations=("sigmoid", "tanh"): of r and z, of n. clip and the rest: above.
+    reset_after=False: the reset gate before the product, n = tanh(xn + (r * h) @ weight_hn.T + bias_hn), as in the
+    paper and by default in ONNX. activations=("sigmoid", "tanh"): of r and z, of n. clip and the rest: above.
     TypeError: not float32; ValueError: a shape that does not fit x and weight_hh, or an option that breaks its rule.
 
     >>> import numpy as np; from fastconv import ops
@@ -349,8 +349,8 @@ def rnn_backward(
     """Gradients of `rnn_forward` -> (dx, dh, dweight_ih, dweight_hh, dbias).
 
     dy (T, N, H), dh_last (N, H): gradients of the outputs, None for zeros. x, h, weights, nonlinearity, options and
-    reverse as given to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias (H,) is
-    that of bias_ih and of bias_hh alike.
+    reverse as given to rnn_forward, y and reserve as returned by it. Each gradient has the shape of its operand; dbias
+    (H,) is that of bias_ih and of bias_hh alike.
     TypeError: not float32; ValueError: a shape that does not fit x and weight_hh.
 
     >>> import numpy as np; from fastconv import ops
