@@ -143,7 +143,7 @@ class LSTM(LSTMUnit, _Sequence):
     lengths (N,), integers: the steps of each sequence, None for T. The reverse direction begins at a sequence's end;
     past the end y is 0, and the state is that after its last step. To train on parts of a long sequence (truncated
     backpropagation), give the state on and drop its gradient; steps one at a time give the results of the whole.
-    proj_size=P > 0: weight_hr_l0 (P, H) projects h, y and h have size P, as in torch. peepholes=True: peephole_l0 (3H,).
+    proj_size=P > 0: weight_hr_l0 (P, H) projects h; y and h have size P, as in torch. peepholes=True: peephole_l0 (3H).
     clip: what the gates' activations see is held in [-clip, clip]. `ops.lstm` has the formulas.
     dropout acts between layers in training. First values: uniform within 1/sqrt(H), from rng, as are the masks.
 
