@@ -53,7 +53,7 @@ class Problem:
                 options[name] = array if options[name] else None
         self.options = {**options, "reverse": reverse}
         if lengths is not None:
-            self.options["lengths"] = np.array(lengths)
+            self.options["lengths"] = np.array(lengths, np.int64)
         self.dy, self.dh = uniform(steps, batch, outputs), uniform(batch, outputs)
         self.dc = uniform(batch, hidden) if kind == "lstm" else None
 
