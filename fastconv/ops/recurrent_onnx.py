@@ -98,7 +98,8 @@ def recurrent_to_onnx(kind, directions):
     order = _gates(function, kind)
     inverse = tuple(order.index(block) for block in range(len(order)))
     if not isinstance(directions, (list, tuple)) or len(directions) not in (1, 2):
-        raise ValueError(f"{function}: directions={directions!r}: must be a list of one or two dicts")
+        found = f"{type(directions).__name__} of {len(directions)}" if hasattr(directions, "__len__") else directions
+        raise ValueError(f"{function}: directions is {found}: must be a list of one or two dicts")
     checked = [_checked(function, kind, operands, len(order)) for operands in directions]
     w, r = (np.stack([_reordered(each[name], inverse) for each in checked]) for name in ("weight_ih", "weight_hh"))
     b = p = None
@@ -117,7 +118,9 @@ def _checked(function, kind, operands, gates):
     """The operands by name, None where absent, all of the shapes that weight_ih and weight_hh ask for."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes")
     if not isinstance(operands, dict) or not {"weight_ih", "weight_hh"} <= set(operands) <= set(names):
-        raise ValueError(f"{function}: directions holds {operands!r}: must be a dict of {', '.join(names)}")
+        found = list(operands) if isinstance(operands, dict) else type(operands).__name__
+        rule = "must be a dict of weight_ih, weight_hh and perhaps bias_ih, bias_hh and peepholes"
+        raise ValueError(f"{function}: directions holds {found}: {rule}")
     weight_ih = array(function, "weight_ih", operands["weight_ih"], 2)
     weight_hh = array(function, "weight_hh", operands["weight_hh"], 2)
     rows, hidden = weight_hh.shape
