@@ -73,7 +73,13 @@ def refused():
     yield "gru_backward", gru + ", clip=1)", ValueError, ["reserve", "gru_forward"]
 
 
-NOUN = Noun(__file__, operands, VALID, refused, optional=frozenset({"h", "c", "dseq", "dgru", "gates", "peepholes"}))
+NOUN = Noun(
+    __file__,
+    operands,
+    VALID,
+    refused,
+    optional=frozenset({"h", "c", "dseq", "dgru", "gates", "peepholes", "weight_hr"}),
+)
 test_calls = NOUN.test()
 
 
