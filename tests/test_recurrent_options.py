@@ -181,8 +181,13 @@ def test_absent_operands_are_zeros(rng, kind, options):
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (4, 0, 3, 5), (4, 3, 0, 5), (0, 0, 0, 1)], ids=str)
 @combinations
 def test_empty(rng, kind, options, shape):
-    Problem(rng, kind, options, None, shape=shape).check()
     Problem(rng, kind, options, [0] * shape[1], True, shape=shape).check()
+    problem = Problem(rng, kind, options, None, shape=shape)
+    problem.check()
+    y, h_last, c_last, reserve = problem.forward()
+    gradients = problem.backward(y, reserve)
+    for given, got in ((problem.h, h_last), (problem.c, c_last), (problem.dh, gradients["dh"])):
+        assert given is None or not np.shares_memory(given, got)
 
 
 @pytest.mark.parametrize("layout", ["misaligned", "strided", "Fortran", "negative strides"])

@@ -7,6 +7,7 @@ from fastconv.ops._arrays import number
 from fastconv.ops._fused import activation_code
 from fastconv.ops.activations import _backward, _forward
 
+_NAMES = {code: name for name, code in _native.ACTIVATIONS.items()}
 _OF_Y = ("exp", "sigmoid", "tanh")  # whose backward takes the result
 
 
@@ -15,10 +16,7 @@ class Activation:
 
     def __init__(self, specification, code, inner=1.0, shift=0.0, outer=1.0):
         self.specification = specification
-        self._kind = None
-        if code is not None:
-            self._kind = next(name for name, value in _native.ACTIVATIONS.items() if value == code[0])
-            self._parameters = code[1:]
+        self._kind, self._parameters = (None, ()) if code is None else (_NAMES[code[0]], code[1:])
         self._inner, self._shift, self._outer = np.float32(inner), np.float32(shift), np.float32(outer)
         self._plain = (inner, shift, outer) == (1.0, 0.0, 1.0)
 

@@ -4,7 +4,7 @@ The standard units run in C (`csrc/rnn_forward.c`). `forward` and `backward` tak
 as `checked` makes them. With lengths, x past the end of a sequence is taken as 0 and such a step hands the state on.
 """
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
@@ -21,16 +21,15 @@ _ACTIVATIONS = {
 }
 
 
-class Options(NamedTuple):
-    """What a unit does beyond the standard one. The arrays are operands like the weights."""
+Options = namedtuple(
+    "Options",
+    ["activations", "clip", "coupled", "reset_after", "peepholes", "weight_hr", "bias_hh"],
+    defaults=[None],
+)
+Options.__doc__ = """What a unit does beyond the standard one, arrays and None as the ops take them.
 
-    activations: tuple
-    clip: float | None = None
-    coupled: bool = False
-    reset_after: bool = True
-    peepholes: np.ndarray | None = None
-    weight_hr: np.ndarray | None = None
-    bias_hh: np.ndarray | None = None  # where it may not be added to that of the input
+bias_hh is set where it may not be added to that of the input: where a reset gate scales it.
+"""
 
 
 def checked(
@@ -90,7 +89,7 @@ def _initial(value, batch, size):
 
 
 def _biases(kind, options, bias_ih, bias_hh):
-    """(bias of the input half, options): the hidden half has one of its own where a reset gate scales it."""
+    """(bias of the input half, options): both biases in one but where a reset gate scales that of the hidden half."""
     if kind == "gru" and options.reset_after:
         return bias_ih, options._replace(bias_hh=bias_hh)
     return (bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh), options
@@ -131,6 +130,7 @@ def forward(kind, keep, scan, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
 
 
 def _own(state):
+    """No array of the caller's, which it is where there are no steps."""
     return None if state is None else np.array(state, order="C")
 
 
@@ -148,14 +148,13 @@ def _check_reserve(function, kind, scan, reserve, x, weight_hh):
 def backward(function, kind, scan, dy, dh, dc, x, h, c, y, weight_ih, weight_hh, reserve):
     """(dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh, those of peepholes and weight_hr where given).
 
-    dc is None but for the LSTM. h, c and y are in the reserve, too.
+    dc is None but for the LSTM. x is 0 past the ends; h, c and y are in the reserve, too.
     """
     kind = kind.partition("_")[0]
     _check_reserve(function, kind, scan, reserve, x, weight_hh)
     reverse, lengths, options = scan
     (steps, batch, _), outputs = x.shape, weight_hh.shape[1]
     ended = _ended(lengths, steps)
-    x = _until_the_end(x, ended)
     dy = None if dy is None else _until_the_end(dy, ended)
     unit = BACKWARD[kind](reserve.unit, options, weight_hh, ended, reserve.h_before, reserve.c_before)
     dh = _initial(dh, batch, outputs)
@@ -169,8 +168,6 @@ def backward(function, kind, scan, dy, dh, dc, x, h, c, y, weight_ih, weight_hh,
         dh = before
     from_x = unit.input_gradients()
     dx = linear_backward_input(from_x, weight_ih)
-    if ended is not None:
-        dx[ended] = 0.0
     dweight_ih, dbias_ih = linear_backward_weight(from_x, x)
     dweight_hh, dbias_hh = unit.hidden_gradients(reserve.h_before)
     return dx, _own(dh), _own(dc), dweight_ih, dweight_hh, dbias_ih, dbias_hh, *unit.extra_gradients()
