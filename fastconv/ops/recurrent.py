@@ -26,7 +26,6 @@ options takes. `recurrent_from_onnx` says how ONNX's attributes are said here.
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops import _recurrent_options
 from fastconv.ops._arrays import array, shaped
 from fastconv.runtime import context
 
@@ -76,6 +75,13 @@ def _without_ends(x, lengths):
     return np.where((np.arange(len(x))[:, None] < lengths)[..., None], x, np.float32(0.0))
 
 
+def _loop_in_python():
+    """The module of options, imported by the first call that has some: few programs do."""
+    from fastconv.ops import _recurrent_options
+
+    return _recurrent_options
+
+
 def _forward(function, kind, keep, scan, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
     """(y, h_last, c_last, reserve); c_last is None but for the LSTM, reserve None unless `keep`.
 
@@ -94,8 +100,9 @@ def _forward(function, kind, keep, scan, x, h, c, weight_ih, weight_hh, bias_ih,
     )
     lengths = _lengths(function, lengths, steps, batch)
     if options is not None:
-        options = _recurrent_options.checked(function, kind, hidden, outputs, **options)
-        return _recurrent_options.forward(kind, keep, (reverse, lengths, options), *operands)
+        loop = _loop_in_python()
+        options = loop.checked(function, kind, hidden, outputs, **options)
+        return loop.forward(kind, keep, (reverse, lengths, options), *operands)
     code = _native.RNN_KINDS[kind]
     y = np.empty((steps, batch, hidden), np.float32)
     h_last = np.empty((batch, hidden), np.float32)
@@ -126,8 +133,9 @@ def _backward(function, kind, scan, dy, dh_last, dc_last, x, h, c, y, reserve, w
         shaped(function, "weight_hh", weight_hh, (rows, outputs)),
     )
     if options is not None:
-        options = _recurrent_options.checked(function, kind, hidden, outputs, **options)
-        return _recurrent_options.backward(function, kind, (reverse, lengths, options), *operands, reserve)
+        loop = _loop_in_python()
+        options = loop.checked(function, kind, hidden, outputs, **options)
+        return loop.backward(function, kind, (reverse, lengths, options), *operands, reserve)
     reserve = shaped(function, "reserve", reserve, (steps, batch, _native.rnn_reserve_size(code, hidden)))
     dx = np.empty((steps, batch, features), np.float32)
     dh = np.empty(state, np.float32)
