@@ -5,7 +5,7 @@ from collections import namedtuple
 
 from fastconv import initializers, ops
 from fastconv.layers.base import Layer, Parameter
-from fastconv.ops._arrays import array, integer, number
+from fastconv.ops._arrays import array, integer, number, of_shape
 
 LSTMState = namedtuple("LSTMState", ["h", "c"])
 LSTMState.__doc__ = "State of an LSTM, or the gradient of one: h and c, each (num_layers * directions, N, H)."
@@ -133,8 +133,10 @@ class Recurrent(Layer):
 
     def weights(self, suffix):
         """The parameters of one layer and direction by the names that the op has for them."""
-        names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.bias else [])]
-        weights = {name: getattr(self, name + suffix) for name in names}
+        weights = {"weight_ih": getattr(self, "weight_ih" + suffix), "weight_hh": getattr(self, "weight_hh" + suffix)}
+        if self.bias:
+            weights["bias_ih"] = getattr(self, "bias_ih" + suffix)
+            weights["bias_hh"] = getattr(self, "bias_hh" + suffix)
         if self.proj_size:
             weights["weight_hr"] = getattr(self, "weight_hr" + suffix)
         if self.peepholes:
@@ -153,11 +155,8 @@ class Recurrent(Layer):
         else:
             raise TypeError(f"{function}: {name} is {type(state).__name__}: must be LSTMState(h, c) or None")
         for part, size in zip(parts, (self.output_size, self.hidden_size), strict=False):
-            shape = (*leading, size)
             if part is not None:
-                array(function, name, part)
-                if part.shape != shape:
-                    raise ValueError(f"{function}: {name} has shape {part.shape}: must be {shape}")
+                of_shape(function, name, part, (*leading, size))
         return parts
 
     def pack(self, parts):
