@@ -51,9 +51,19 @@ def refused():
     for activations in ("'tanh'", "('tanh', 'tanh')", "()", "5"):
         yield "lstm", f"{lstm}, activations={activations})", ValueError, ["activations=", "3 activations"]
     for f in ("'swish'", "('elu', 1, 2)", "'affine'", "('scaled_tanh', 1)", "('hardsigmoid', 1)", "'threshold'"):
-        yield "lstm", f"{lstm}, activations=('sigmoid', {f}, 'tanh'))", ValueError, ["activation"]
+        yield (
+            "lstm",
+            f"{lstm}, activations=('sigmoid', {f}, 'tanh'))",
+            ValueError,
+            ["activation", "must be"] if f == "'swish'" else ["activation"],
+        )
     for f in ("None", "3", "('affine', 'a', 1)", "('elu', 'x')", "[]"):
-        yield "lstm", f"{lstm}, activations=('sigmoid', {f}, 'tanh'))", TypeError, ["activation"]
+        yield (
+            "lstm",
+            f"{lstm}, activations=('sigmoid', {f}, 'tanh'))",
+            TypeError,
+            ["activations"] if f in ("None", "3", "[]") else ["activation"],
+        )
     plain = lstm.replace("lstm_hh,", "lstm_hh[:, :5],").replace(" h,", " c,")
     yield "lstm", plain + ")", ValueError, ["weight_hr", "(6, 5)", "(5, 5)"]
     yield "lstm", lstm.replace("weight_hr=weight_hr", "weight_hr=weight_hr[:, 1:]") + ")", ValueError, ["weight_hh"]

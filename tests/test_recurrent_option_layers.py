@@ -112,9 +112,30 @@ def test_standard_layers_are_as_they_were():
     assert extra["peephole_l0"].shape == (3 * H,) and np.abs(extra["peephole_l0"]).max() <= H**-0.5
 
 
+@pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_truncated_backpropagation_hands_on_the_state_and_drops_its_gradient(rng, kind, clip):
+    """dx of the first part does not see the second; the weights' gradients are those of the parts."""
+    layer = kind(I, H, rng=0, clip=clip)
+    x, dy = normal(rng, T, N, I), normal(rng, T, N, H)
+    (_, middle), first = layer.forward(x[:4])
+    (y, _), second = layer.forward(x[4:], middle)
+    np.testing.assert_allclose(y, layer(x)[0][4:], rtol=0, atol=1e-6)
+    dx, dstate = second(dy[4:])
+    assert np.abs(h_of(dstate)).max() > 1e-3
+    dfirst, _ = first(dy[:4])
+    parts = {name: parameter.grad for name, parameter in layer.parameters()}
+    layer.zero_grad()
+    whole = layer.forward(x)[1](dy)[0]
+    np.testing.assert_allclose(dx, whole[4:], rtol=0, atol=1e-6)
+    assert np.abs(dfirst - whole[:4]).max() > 1e-4
+    assert any(np.abs(parts[name] - parameter.grad).max() > 1e-4 for name, parameter in layer.parameters())
+
+
 # --------------------------------------------------------------------------------------------------------- PyTorch
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # which PyTorch runs without oneDNN
 @pytest.mark.parametrize("lengths", [None, [6, 2, 3, 5, 1]], ids=["whole", "packed"])
 @pytest.mark.parametrize(
     "named",

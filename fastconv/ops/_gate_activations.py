@@ -59,20 +59,22 @@ def _two_numbers(function, name, parameters):
 def activation(function, specification):
     """The Activation of a name, (name, parameter) or (name, parameter, parameter)."""
     listed = (specification,) if isinstance(specification, str) else specification
-    if isinstance(listed, (tuple, list)) and listed:
-        name, *parameters = listed
-        if name == "affine":
-            alpha, beta = _two_numbers(function, name, parameters)
-            return Activation((name, alpha, beta), None, alpha, beta)
-        if name == "scaled_tanh":
-            alpha, beta = _two_numbers(function, name, parameters)
-            return Activation((name, alpha, beta), activation_code(function, "tanh"), beta, 0.0, alpha)
-        if name == "hardsigmoid" and parameters:
-            alpha, beta = _two_numbers(function, name, parameters)
-            return Activation((name, alpha, beta), activation_code(function, ("hardtanh", 0.0, 1.0)), alpha, beta)
+    if not isinstance(listed, (tuple, list)) or not listed or not isinstance(listed[0], str):
+        raise TypeError(f"{function}: activations holds {specification!r}: must be a name or (name, parameter)")
+    name, *parameters = listed
+    known = {*_native.ACTIVATIONS, "affine", "scaled_tanh"} - {"identity"}
+    if name not in known:
+        raise ValueError(f"{function}: activations holds {specification!r}: must be one of {', '.join(sorted(known))}")
+    if name == "affine":
+        alpha, beta = _two_numbers(function, name, parameters)
+        return Activation((name, alpha, beta), None, alpha, beta)
+    if name == "scaled_tanh":
+        alpha, beta = _two_numbers(function, name, parameters)
+        return Activation((name, alpha, beta), activation_code(function, "tanh"), beta, 0.0, alpha)
+    if name == "hardsigmoid" and parameters:
+        alpha, beta = _two_numbers(function, name, parameters)
+        return Activation((name, alpha, beta), activation_code(function, ("hardtanh", 0.0, 1.0)), alpha, beta)
     code = activation_code(function, specification)
-    if specification is None:
-        raise TypeError(f"{function}: activations holds None: must be a name or (name, parameter)")
     return Activation(code, code)
 
 
