@@ -29,6 +29,7 @@ NAMES = [f"{kind}-{_named(**options)}" for kind, options in COMBINATIONS]
 ACTIVATIONS = [
     "relu", "tanh", "sigmoid", ("leaky_relu", 0.2), ("elu", 0.7), "softsign", "softplus", "hardsigmoid",
     ("hardsigmoid", 0.3, 0.4), ("threshold", 0.1, 0.0), ("affine", 0.5, 0.1), ("scaled_tanh", 0.8, 1.2), "gelu", "silu",
+    ("affine", 1.0, 0.0), ("scaled_tanh", 1, 1), ("hardsigmoid", 1, 0), ("hardtanh", -0.5, 0.75),
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ class Activation:
         self.specification = specification
         self._kind, self._parameters = (None, ()) if code is None else (_NAMES[code[0]], code[1:])
         self._inner, self._shift, self._outer = np.float32(inner), np.float32(shift), np.float32(outer)
-        self._plain = (inner, shift, outer) == (1.0, 0.0, 1.0)
+        self._plain = code is not None and (inner, shift, outer) == (1.0, 0.0, 1.0)
 
     def _input(self, a, out=None):
         scaled = np.multiply(a, self._inner, out=out)
