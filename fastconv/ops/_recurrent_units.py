@@ -30,7 +30,7 @@ class _Forward:
 
     def __init__(self, options, weight_hh, slots, batch):
         self.options, self.weight_hh, self.batch = options, weight_hh, batch
-        self.rows, self.outputs = weight_hh.shape
+        self.rows = len(weight_hh)
         self.hidden = self.rows // self.gates
         self.inputs = empty((slots, self.gates, batch, self.hidden))
         self.values = empty((slots, self.gates, batch, self.hidden))
