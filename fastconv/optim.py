@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.layers.base import Parameter
 
-__all__ = ["SGD", "Adam", "AdamW", "clip_grad_norm"]
+__all__ = ["SGD", "Adam", "AdamW", "clip_grad_norm", "clip_grad_value"]
 
 
 def _named(function, parameters):
@@ -241,3 +241,21 @@ def clip_grad_norm(parameters, max_norm):
             for grad in grads:
                 grad *= np.float32(scale)
     return norm
+
+
+def clip_grad_value(parameters, clip_value):
+    """Hold every element of all gradients within [-clip_value, clip_value]; NaN stays NaN.
+
+    As torch.nn.utils.clip_grad_value_.
+
+    >>> from fastconv.layers import Parameter
+    >>> weight = Parameter(np.zeros(3, np.float32), grad=np.array([-3, 0.5, 4], np.float32))
+    >>> clip_grad_value([weight], 1.0); weight.grad.tolist()
+    [-1.0, 0.5, 1.0]
+    """
+    if not clip_value >= 0.0:
+        raise ValueError(f"clip_grad_value: clip_value={clip_value!r}: must be >= 0")
+    limit = np.float32(clip_value)
+    for parameter in _named("clip_grad_value", parameters).values():
+        if parameter.grad is not None:
+            np.clip(parameter.grad, -limit, limit, out=parameter.grad)

@@ -123,6 +123,29 @@ def test_clip_grad_norm():
     assert optim.clip_grad_norm([none], 1.0) == 0.0
 
 
+def test_clip_grad_value():
+    first = Parameter(np.zeros(6, np.float32), grad=np.array([-np.inf, -3, -0.0, 0.5, 2, np.nan], np.float32))
+    second, none = Parameter(np.zeros((), np.float32), grad=np.array(4, np.float32)), Parameter(np.zeros(2, np.float32))
+    grad = first.grad
+    assert optim.clip_grad_value(iter([("first", first), ("second", second), ("none", none)]), 2) is None
+    np.testing.assert_array_equal(first.grad, [-2, -2, -0.0, 0.5, 2, np.nan])
+    assert first.grad is grad and np.signbit(grad[2]) and second.grad == 2 and none.grad is None
+    optim.clip_grad_value([first], np.inf)
+    np.testing.assert_array_equal(first.grad, [-2, -2, 0, 0.5, 2, np.nan])
+    optim.clip_grad_value([second], 0.0)
+    assert second.grad == 0
+
+
+def test_clip_grad_value_is_that_of_torch(rng):
+    torch = pytest.importorskip("torch")
+    gradient = rng.standard_normal((7, 5)).astype(np.float32)
+    ours, theirs = Parameter(np.zeros((7, 5), np.float32), grad=gradient), torch.zeros(7, 5, requires_grad=True)
+    theirs.grad = torch.from_numpy(gradient.copy())
+    optim.clip_grad_value([ours], 0.7)
+    torch.nn.utils.clip_grad_value_([theirs], 0.7)
+    np.testing.assert_array_equal(ours.grad, theirs.grad.numpy())
+
+
 def test_bad_arguments():
     parameter = Parameter(np.zeros(1, np.float32))
     for call, kind, message in (
@@ -133,6 +156,9 @@ def test_bad_arguments():
         (lambda: optim.Adam([np.zeros(1)]), TypeError, "parameters holds ndarray: must be Parameter"),
         (lambda: optim.AdamW([parameter, parameter]), ValueError, "parameters holds 1 twice"),
         (lambda: optim.clip_grad_norm([parameter], -1.0), ValueError, "max_norm=-1.0: must be >= 0"),
+        (lambda: optim.clip_grad_value([parameter], -1.0), ValueError, "clip_value=-1.0: must be >= 0"),
+        (lambda: optim.clip_grad_value([parameter], np.nan), ValueError, "clip_value=nan: must be >= 0"),
+        (lambda: optim.clip_grad_value([1.0], 1.0), TypeError, "parameters holds float: must be Parameter"),
     ):
         with pytest.raises(kind, match=message):
             call()

@@ -37,7 +37,7 @@ class _Sequence(Recurrent):
         for layer in range(self.num_layers):
             for suffix in self._suffixes:
                 self.add_weights(inputs, f"_l{layer}{suffix}", bias, rng)
-            inputs = self.hidden_size * len(self._suffixes)
+            inputs = self.output_size * len(self._suffixes)
 
     def _scans(self):
         """(index into the state, parameters, reverse) of each direction, a list a layer."""
@@ -57,10 +57,7 @@ class _Sequence(Recurrent):
         """(x (T, N, I), state parts)."""
         self.check_input(x, 3)
         x = self._in(x)
-        return x, self.parts("state", state, self._state_shape(x.shape[1]))
-
-    def _state_shape(self, batch):
-        return (self.num_layers * len(self._suffixes), batch, self.hidden_size)
+        return x, self.parts("state", state, self.num_layers * len(self._suffixes), x.shape[1])
 
     def __call__(self, x, state=None, *, lengths=None):
         """(y, state) of x, as forward; keeps nothing."""
@@ -69,7 +66,8 @@ class _Sequence(Recurrent):
         for scans in self._scans():
             outputs = []
             for index, weights, reverse in scans:
-                output, ends = self.run(y, _at(parts, index), [weight.value for weight in weights], reverse, lengths)
+                scan = {"reverse": reverse, "lengths": lengths}
+                output, ends = self.run(y, _at(parts, index), _values(weights), scan)
                 outputs.append(output)
                 for ending, end in zip(last, ends, strict=True):
                     ending.append(end)
@@ -79,7 +77,7 @@ class _Sequence(Recurrent):
     def forward(self, x, state=None, *, lengths=None, training=True):
         """((y, state), backward); backward(dy, dstate=None) -> (dx, dstate). dy may be None: only the state counts."""
         y, parts = self._prepare(x, state)
-        shape = (*y.shape[:2], self.hidden_size * len(self._suffixes))
+        shape = (*y.shape[:2], self.output_size * len(self._suffixes))
         last = [[] for _ in parts]
         steps = []
         for layer, scans in enumerate(self._scans()):
@@ -88,8 +86,8 @@ class _Sequence(Recurrent):
                 y, drop = self._dropout.forward(y, training=True)
             outputs, backwards = [], []
             for index, weights, reverse in scans:
-                values = [weight.value for weight in weights]
-                output, ends, backward = self.run_forward(y, _at(parts, index), values, reverse, lengths)
+                scan = {"reverse": reverse, "lengths": lengths}
+                output, ends, backward = self.run_forward(y, _at(parts, index), _values(weights), scan)
                 outputs.append(output)
                 backwards.append((index, weights, backward))
                 for ending, end in zip(last, ends, strict=True):
@@ -104,7 +102,7 @@ class _Sequence(Recurrent):
 
     def _backward(self, steps, shape, dy, dstate):
         function = type(self).__name__
-        dparts = self.parts("dstate", dstate, self._state_shape(shape[1]))
+        dparts = self.parts("dstate", dstate, self.num_layers * len(self._suffixes), shape[1])
         if dy is not None:
             dy = self._in(array(function, "dy", dy, 3))
             if dy.shape != shape:
@@ -113,11 +111,10 @@ class _Sequence(Recurrent):
         for backwards, drop in reversed(steps):
             dx = None
             for direction, (index, weights, backward) in enumerate(backwards):
-                columns = slice(direction * self.hidden_size, (direction + 1) * self.hidden_size)
+                columns = slice(direction * self.output_size, (direction + 1) * self.output_size)
                 part = None if dy is None else dy[..., columns]
                 dpart, dbegins, gradients = backward(part, _at(dparts, index))
-                for weight, gradient in zip(weights, gradients, strict=False):  # no biases: their gradients are unused
-                    weight.add_grad(gradient)
+                self.add_grads(weights, gradients)
                 for beginning, dbegin in zip(first, dbegins, strict=True):
                     beginning[index] = dbegin
                 dx = dpart if dx is None else dx + dpart
@@ -127,6 +124,10 @@ class _Sequence(Recurrent):
 
 def _at(parts, index):
     return tuple(None if part is None else part[index] for part in parts)
+
+
+def _values(weights):
+    return {name: weight.value for name, weight in weights.items()}
 
 
 def _side_by_side(outputs):
@@ -143,6 +144,8 @@ class LSTM(LSTMUnit, _Sequence):
     past the end y is 0, and the state is that after its last step. To train on parts of a long sequence (truncated
     backpropagation), give the state on and drop its gradient; steps one at a time give the results of the whole
     (to the bit from five sequences on, with fewer but for rounding).
+    proj_size=P > 0: weight_hr_l0 (P, H) projects h; y and h have size P, as in torch. peepholes=True: peephole_l0 (3H).
+    clip: what the gates' activations see is held in [-clip, clip]. `ops.lstm` has the formulas.
     dropout acts between layers in training. First values: uniform within 1/sqrt(H), from rng, as are the masks.
 
     >>> from fastconv.layers import LSTM
@@ -157,6 +160,7 @@ class GRU(GRUUnit, _Sequence):
 
     Shapes and arguments as LSTM; the state is h alone; weight_ih_l0 (3H, I), gates in the order r, z, n:
     r, z = sigmoid(W_ih x + b_ih + W_hh h + b_hh); n = tanh(W_in x + b_in + r*(W_hn h + b_hn)); h = (1-z)*n + z*h.
+    reset_after=False: n = tanh(W_in x + b_in + W_hn (r*h) + b_hn). clip as LSTM.
 
     >>> from fastconv.layers import GRU
     >>> (y, state), backward = GRU(3, 5, bidirectional=True).forward(np.ones((7, 2, 3), np.float32))
@@ -168,23 +172,13 @@ class GRU(GRUUnit, _Sequence):
 class RNN(RNNUnit, _Sequence):
     """h = tanh(W_ih x + b_ih + W_hh h + b_hh) over a sequence, as torch.nn.RNN; relu with nonlinearity="relu".
 
-    Shapes and arguments as LSTM; the state is h alone; weight_ih_l0 (H, I), weight_hh_l0 (H, H).
+    Shapes, clip and other arguments as LSTM; the state is h alone; weight_ih_l0 (H, I), weight_hh_l0 (H, H).
 
     >>> from fastconv.layers import RNN
     >>> y, state = RNN(3, 5, batch_first=True)(np.ones((2, 7, 3), np.float32))
     >>> y.shape, state.shape
     ((2, 7, 5), (1, 2, 5))
     """
-
-    def __init__(self, *arguments, nonlinearity="tanh", **named):
-        self.nonlinearity = _nonlinearity("RNN", nonlinearity)
-        super().__init__(*arguments, **named)
-
-
-def _nonlinearity(function, name):
-    if name not in ("tanh", "relu"):
-        raise ValueError(f'{function}: nonlinearity={name!r}: must be "tanh" or "relu"')
-    return name
 
 
 class _Cell(Recurrent):
@@ -197,31 +191,30 @@ class _Cell(Recurrent):
 
     def _prepare(self, x, state):
         self.check_input(x, 2)
-        return x[None], self.parts("state", state, (x.shape[0], self.hidden_size))
+        return x[None], self.parts("state", state, x.shape[0])
 
     def __call__(self, x, state=None):
         """(y, state) of x (N, I), y (N, H) being h; keeps nothing."""
         x, parts = self._prepare(x, state)
-        y, ends = self.run(x, parts, [weight.value for weight in self.weights("")], False)
+        y, ends = self.run(x, parts, _values(self.weights("")), {})
         return y[0], self.pack(ends)
 
     def forward(self, x, state=None, *, training=True):
         """((y, state), backward); backward(dy, dstate=None) -> (dx, dstate). dy may be None: only the state counts."""
         x, parts = self._prepare(x, state)
         weights = self.weights("")
-        y, ends, backward = self.run_forward(x, parts, [weight.value for weight in weights], False)
+        y, ends, backward = self.run_forward(x, parts, _values(weights), {})
         shape = y.shape[1:]
 
         def cell_backward(dy, dstate=None):
-            dparts = self.parts("dstate", dstate, shape)
+            dparts = self.parts("dstate", dstate, shape[0])
             if dy is not None:
                 array(type(self).__name__, "dy", dy)
                 if dy.shape != shape:
                     raise ValueError(f"{type(self).__name__}: dy has shape {dy.shape}: must be {shape}")
                 dy = dy[None]
             dx, dbegins, gradients = backward(dy, dparts)
-            for weight, gradient in zip(weights, gradients, strict=False):  # no biases: their gradients are unused
-                weight.add_grad(gradient)
+            self.add_grads(weights, gradients)
             return dx[0], self.pack(dbegins)
 
         return (y[0], self.pack(ends)), cell_backward
@@ -229,6 +222,8 @@ class _Cell(Recurrent):
 
 class LSTMCell(LSTMUnit, _Cell):
     """One step of an LSTM, as torch.nn.LSTMCell: x (N, I), LSTMState(h, c) of (N, H) -> (h, LSTMState).
+
+    proj_size, peepholes and clip as LSTM.
 
     >>> from fastconv.layers import LSTMCell
     >>> (y, state), backward = LSTMCell(3, 5).forward(np.ones((2, 3), np.float32))
@@ -238,7 +233,7 @@ class LSTMCell(LSTMUnit, _Cell):
 
 
 class GRUCell(GRUUnit, _Cell):
-    """One step of a GRU, as torch.nn.GRUCell: x (N, I), h (N, H) -> (h, h).
+    """One step of a GRU, as torch.nn.GRUCell: x (N, I), h (N, H) -> (h, h). reset_after and clip as GRU.
 
     >>> from fastconv.layers import GRUCell
     >>> y, state = GRUCell(3, 5)(np.ones((2, 3), np.float32))
@@ -248,17 +243,13 @@ class GRUCell(GRUUnit, _Cell):
 
 
 class RNNCell(RNNUnit, _Cell):
-    """One step of an RNN, as torch.nn.RNNCell: x (N, I), h (N, H) -> (h, h).
+    """One step of an RNN, as torch.nn.RNNCell: x (N, I), h (N, H) -> (h, h). nonlinearity and clip as RNN.
 
     >>> from fastconv.layers import RNNCell
     >>> y, state = RNNCell(3, 5, nonlinearity="relu")(np.ones((2, 3), np.float32))
     >>> y.shape
     (2, 5)
     """
-
-    def __init__(self, *arguments, nonlinearity="tanh", **named):
-        self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
-        super().__init__(*arguments, **named)
 
 
 class Outputs(Layer):

@@ -25,6 +25,7 @@ from fastconv.ops import (
     rearrangement,
     rectifiers,
     recurrent,
+    recurrent_onnx,
     resampling,
     response_normalization,
     row_normalization,
@@ -50,6 +51,7 @@ from fastconv.ops.products import *
 from fastconv.ops.rearrangement import *
 from fastconv.ops.rectifiers import *
 from fastconv.ops.recurrent import *
+from fastconv.ops.recurrent_onnx import *
 from fastconv.ops.resampling import *
 from fastconv.ops.response_normalization import *
 from fastconv.ops.row_normalization import *
@@ -82,6 +84,7 @@ __all__ = [
     *unpooling.__all__,
     *pooling1d.__all__,
     *recurrent.__all__,
+    *recurrent_onnx.__all__,
 ]
 
 if _os.environ.get("FASTCONV_VERBOSE", "") not in ("", "0"):
