@@ -27,7 +27,7 @@ import numpy as np
 from fastconv import io, losses, optim
 from fastconv.layers import GRU, LSTM, Embedding, Layer, Linear
 
-SIZES = {"kind": "lstm", "layers": 2, "hidden": 256, "embedding": 64, "batch": 32, "piece": 100, "lr": 4e-3, "seed": 0}
+SIZES = {"kind": "gru", "layers": 1, "hidden": 256, "embedding": 64, "batch": 32, "piece": 100, "lr": 4e-3, "seed": 0}
 HELD_OUT = 0.1  # of the text
 SLOWING = 500  # updates after which the learning rate has fallen by the square root of two
 
@@ -35,7 +35,7 @@ SLOWING = 500  # updates after which the learning rate has fallen by the square 
 class CharacterModel(Layer):
     """Predicts the next character: ids (T, N) -> logits (T, N, V). The state goes in and comes out; None is zeros."""
 
-    def __init__(self, characters, kind="lstm", layers=2, hidden=256, embedding=64, rng=None):
+    def __init__(self, characters, kind="gru", layers=1, hidden=256, embedding=64, rng=None):
         rng = np.random.default_rng(rng)
         self.characters = characters  # sorted, each once; the id of a character is its position
         self.embedding = Embedding(len(characters), embedding, rng=rng)

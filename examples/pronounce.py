@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 
 from fastconv import datasets, io, runtime
-from fastconv.layers import GRU, Embedding, Layer, Linear
+from fastconv.layers import GRU, Layer, Linear
 
 # The order of the rows of the network's tables.
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
@@ -35,21 +35,21 @@ PHONEMES = ["<pad>", "<unk>", "<s>", "</s>"]
 PHONEMES += sorted(["UW", *CONSONANTS, *(vowel + stress for vowel in VOWELS for stress in "012")])  # 0: unstressed
 LONGEST = 20  # phonemes
 
-# Our names of the arrays in the package's file, whose GRU has PyTorch's formula and order of gates, as has fastconv's.
-NAMES = {"enc_emb": "letters.weight", "dec_emb": "phonemes.weight", "fc_w": "linear.weight", "fc_b": "linear.bias"}
-for theirs, ours in (("enc", "encoder"), ("dec", "decoder")):
-    for short, long in (("w", "weight"), ("b", "bias")):
-        NAMES.update({f"{theirs}_{short}_{end}": f"{ours}.{long}_{end}_l0" for end in ("ih", "hh")})
+# The arrays in the package's file. Its GRU has PyTorch's formula and order of gates, as has fastconv's.
+ARRAYS = ["enc_emb", "dec_emb", "fc_w", "fc_b"]
+ARRAYS += [f"{half}_{name}" for half in ("enc", "dec") for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
 
 
 class Pronouncer(Layer):
-    """Words to phonemes: an encoder GRU over letters, a decoder GRU over phonemes that begins with its last state."""
+    """Words to phonemes: an encoder GRU over letters, a decoder GRU over phonemes that begins with its last state.
 
-    def __init__(self, features=256, hidden=256):
-        self.letters = Embedding(len(LETTERS), features)
-        self.encoder = GRU(features, hidden)
-        self.phonemes = Embedding(len(PHONEMES), features)
-        self.decoder = GRU(features, hidden)
+    x of both is one-hot. An embedding before a GRU is of use in training; afterwards weight_ih @ embedding is a smaller
+    weight_ih with the same result, here of 29 and 74 columns in place of 256.
+    """
+
+    def __init__(self, hidden):
+        self.encoder = GRU(len(LETTERS), hidden)
+        self.decoder = GRU(len(PHONEMES), hidden)
         self.linear = Linear(hidden, len(PHONEMES))
 
     def __call__(self, words, batch=128):
@@ -68,7 +68,7 @@ class Pronouncer(Layer):
         ids = np.full((lengths.max() + 1, len(words)), LETTERS.index("</s>"))
         for column, word in enumerate(words):
             ids[: len(word), column] = [LETTERS.index(c if "a" <= c <= "z" else "<unk>") for c in word]
-        y, _ = self.encoder(self.letters(ids))
+        y, _ = self.encoder(one_hot(ids, len(LETTERS)))
         return y[lengths, np.arange(len(words))][None]  # what comes after the end of a word is not looked at
 
     def _decode(self, state):
@@ -77,7 +77,7 @@ class Pronouncer(Layer):
         alive = np.arange(state.shape[1])
         last = np.full(state.shape[1], PHONEMES.index("<s>"))
         for _ in range(LONGEST):
-            y, state = self.decoder(self.phonemes(last[None]), state)
+            y, state = self.decoder(one_hot(last[None], len(PHONEMES)), state)
             last = self.linear(y[0]).argmax(axis=1)
             going = last != PHONEMES.index("</s>")
             if not going.all():
@@ -89,16 +89,25 @@ class Pronouncer(Layer):
         return written
 
 
+def one_hot(ids, count):
+    """ids (...) -> (..., count), 1 at the id and 0 elsewhere."""
+    return np.eye(count, dtype=np.float32)[ids]
+
+
 def load(path):
     """The Pronouncer with the weights of the package's file."""
     arrays = io.load(path)
-    missing = [name for name in NAMES if name not in arrays]
+    missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}: must be checkpoint20.npz of g2p-en")
     try:
-        features, hidden = arrays["enc_emb"].shape[1], arrays["enc_w_hh"].shape[1]
-        model = Pronouncer(features, hidden)
-        model.load_state_dict({ours: arrays[theirs] for theirs, ours in NAMES.items()})
+        weights = {"linear.weight": arrays["fc_w"], "linear.bias": arrays["fc_b"]}
+        for theirs, ours in (("enc", "encoder"), ("dec", "decoder")):
+            weights[f"{ours}.weight_ih_l0"] = arrays[f"{theirs}_w_ih"] @ arrays[f"{theirs}_emb"].T
+            weights[f"{ours}.weight_hh_l0"] = arrays[f"{theirs}_w_hh"]
+            weights.update({f"{ours}.bias_{end}_l0": arrays[f"{theirs}_b_{end}"] for end in ("ih", "hh")})
+        model = Pronouncer(arrays["fc_w"].shape[1])
+        model.load_state_dict(weights)
     except (IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit the network of g2p-en: {error}") from error
     return model
@@ -139,7 +148,7 @@ def timed(function, *arguments):
 
 
 def one_thread():
-    """A context in which NumPy's products are serial too, if threadpoolctl is installed."""
+    """A context in which NumPy's products are serial, if threadpoolctl is installed."""
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:

@@ -24,7 +24,7 @@ def example(name):
 
 # ---------------------------------------------------------------------------------------------------- language_model
 
-SMALL = ("--hidden", "16", "--embedding", "8", "--batch", "4", "--piece", "25")
+SMALL = ("--layers", "2", "--hidden", "16", "--embedding", "8", "--batch", "4", "--piece", "25")
 
 
 @pytest.fixture(scope="module")
