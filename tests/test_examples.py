@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 
-from fastconv import datasets, io
+from fastconv import datasets, io, losses
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not here")
@@ -71,6 +71,19 @@ def test_training_learns(language_model):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_piece_begins_with_the_state_in_which_the_last_one_ended(language_model, kind):
+    text = datasets.english()[:600]
+    model = language_model.CharacterModel("".join(sorted(set(text))), kind, 2, 8, 4, rng=0)
+    training = language_model.Training(model, text, batch=5, piece=30)
+    state = None
+    for start in (0, 30, 60, 0):  # the stretches have 108 characters: the fourth piece begins anew
+        logits, state = model(training.columns[start : start + 30], state if start else None)
+        loss, _ = losses.softmax_cross_entropy(logits, training.columns[start + 1 : start + 31])
+        np.testing.assert_allclose(training.update(), loss / np.log(2.0), rtol=1e-6)
+        np.testing.assert_array_equal(training.state, state)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_bits_and_samples_by_definition(language_model, kind):
     """Carried states against the whole text at once, with one stretch."""
     characters = "abcdé"
@@ -125,6 +138,13 @@ def test_interrupted_training_says_how_to_go_on(language_model, tmp_path, text, 
     assert language_model.main(["train", text, "--model", model, "--updates", "9", "--every", "4", *SMALL]) == 130
     assert "--resume" in capsys.readouterr().err
     assert io.load(model)["optimizer.steps"] == 4
+
+
+def test_diverging_training_stops(language_model, tmp_path, text, capsys):
+    model = str(tmp_path / "model.npz")
+    with np.errstate(all="ignore"):
+        assert language_model.main(["train", text, "--model", model, "--lr", "1e38", "--every", "1", *SMALL]) == 2
+    assert "a lower --lr may help" in capsys.readouterr().err
 
 
 @pytest.fixture
