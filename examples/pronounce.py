@@ -64,12 +64,12 @@ class Pronouncer(Layer):
 
     def _encode(self, words):
         """The state (1, N, H) after the last letter of each word and the mark of its end."""
-        lengths = np.array([len(word) for word in words])
-        ids = np.full((lengths.max() + 1, len(words)), LETTERS.index("</s>"))
+        lengths = np.array([len(word) + 1 for word in words])
+        ids = np.full((lengths.max(), len(words)), LETTERS.index("</s>"))
         for column, word in enumerate(words):
             ids[: len(word), column] = [LETTERS.index(c if "a" <= c <= "z" else "<unk>") for c in word]
-        y, _ = self.encoder(one_hot(ids, len(LETTERS)))
-        return y[lengths, np.arange(len(words))][None]  # what comes after the end of a word is not looked at
+        _, state = self.encoder(one_hot(ids, len(LETTERS)), lengths=lengths)
+        return state
 
     def _decode(self, state):
         """The likeliest phoneme again and again, of all words at once; words that have ended leave the batch."""
