@@ -96,7 +96,7 @@ def test_descriptions_tell_workloads_apart():
 def test_every_mark_is_of_a_workload():
     for check in marks.checks():
         assert check.layer in workloads.SIZES[check.op]
-        assert check.pass_ in tasks.OPS[check.op].passes
+        assert check.pass_ in (*tasks.OPS[check.op].passes, *tasks.OPS[check.op].for_marks)
         assert all(name in RIVALS for name, _ in check.over)
         assert check.of_peak is None or tasks.OPS[check.op].flops(check.task.size, check.pass_) > 0
     assert {name for name, _ in marks.SCALING} <= set(workloads.CONVOLUTIONS)
@@ -118,7 +118,7 @@ def test_rows_of_marks_are_chosen_by_name_and_group():
     rows = [*dict.fromkeys(check.row for check in marks.checks()), *marks.SPECIAL]
     assert chosen_rows(None, rows) == rows
     assert chosen_rows("softmax,direct", rows) == ["direct", "softmax"]
-    assert set(chosen_rows("convolution", rows)) | set(chosen_rows("ops", rows)) == set(rows)
+    assert set(chosen_rows("convolution,ops,recurrent", rows)) == set(rows)
     with pytest.raises(SystemExit, match="no_such_row"):
         chosen_rows("no_such_row", rows)
 

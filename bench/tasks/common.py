@@ -22,6 +22,7 @@ class Op:
 
     size: type
     passes: tuple
+    for_marks = ()  # passes that bench.marks alone times
 
     @staticmethod
     def flops(size, pass_):

@@ -10,6 +10,7 @@ class Recurrent(Op):
 
     size = shapes.Recurrent
     passes = ("forward", "training")
+    for_marks = ("backward",)
 
     @staticmethod
     def flops(size, pass_):

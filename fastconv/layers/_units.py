@@ -4,6 +4,7 @@ import math
 from collections import namedtuple
 
 from fastconv import initializers, ops
+from fastconv._native import is_plain_of
 from fastconv.layers.base import Layer, Parameter
 from fastconv.ops._arrays import array, integer, number, of_shape
 
@@ -147,17 +148,20 @@ class Recurrent(Layer):
         """`state` as a tuple of arrays of the shapes (*leading, size of h) and (*leading, H) of c; None is Nones."""
         if state is None:
             return (None,) * self.state_size
-        function = type(self).__name__
         if self.state_size == 1:
             parts = (state,)
-        elif isinstance(state, (tuple, list)) and len(state) == self.state_size:
+        elif isinstance(state, (tuple, list)) and len(state) == 2:
             parts = tuple(state)
+            self._check_part(name, parts[1], (*leading, self.hidden_size))
         else:
+            function = type(self).__name__
             raise TypeError(f"{function}: {name} is {type(state).__name__}: must be LSTMState(h, c) or None")
-        for part, size in zip(parts, (self.output_size, self.hidden_size), strict=False):
-            if part is not None:
-                of_shape(function, name, part, (*leading, size))
+        self._check_part(name, parts[0], (*leading, self.proj_size or self.hidden_size))
         return parts
+
+    def _check_part(self, name, part, shape):
+        if part is not None and not is_plain_of(part, shape):
+            of_shape(type(self).__name__, name, part, shape)
 
     def pack(self, parts):
         return parts[0] if self.state_size == 1 else LSTMState(*parts)

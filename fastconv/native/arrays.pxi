@@ -45,6 +45,17 @@ cdef inline bint is_plain(object value, int ndim) noexcept:
     return (is_float32(value) and cnp.PyArray_NDIM(value) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(value))
 
 
+def is_plain_of(object value, tuple shape not None):
+    """Whether kernels can take an array as it is, as one of this shape."""
+    cdef int ndim = <int>len(shape), i
+    if not is_plain(value, ndim):
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(value)[i] != <Py_ssize_t>shape[i]:
+            return False
+    return True
+
+
 cdef bint is_channels_last(cnp.ndarray x) noexcept:
     """(N, C, ...) on (N, ..., C) memory; the strides of axes of one element do not matter."""
     cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(x)

@@ -26,7 +26,7 @@ options takes. `recurrent_from_onnx` says how ONNX's attributes are said here.
 import numpy as np
 
 from fastconv import _native
-from fastconv.ops._arrays import array, shaped
+from fastconv.ops._arrays import array, empty, shaped
 from fastconv.runtime import context
 
 __all__ = [
@@ -104,10 +104,9 @@ def _forward(function, kind, keep, scan, x, h, c, weight_ih, weight_hh, bias_ih,
         options = loop.checked(function, kind, hidden, outputs, **options)
         return loop.forward(kind, keep, (reverse, lengths, options), *operands)
     code = _native.RNN_KINDS[kind]
-    y = np.empty((steps, batch, hidden), np.float32)
-    h_last = np.empty((batch, hidden), np.float32)
-    c_last = np.empty((batch, hidden), np.float32) if kind == "lstm" else None
-    reserve = np.empty((steps, batch, _native.rnn_reserve_size(code, hidden)), np.float32) if keep else None
+    y, h_last = empty((steps, batch, hidden)), empty((batch, hidden))
+    c_last = empty((batch, hidden)) if kind == "lstm" else None
+    reserve = empty((steps, batch, _native.rnn_reserve_size(code, hidden))) if keep else None
     _native.rnn_forward(code, bool(reverse), lengths, *operands, y, h_last, c_last, reserve, context())
     return y, h_last, c_last, reserve
 
