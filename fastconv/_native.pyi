@@ -405,6 +405,17 @@ def rnn_forward(
     reserve: Array | None,
     ctx: Context,
 ) -> None: ...
+def rnn_step(
+    kind: int,
+    x: Array,
+    h: Array | None,
+    c: Array | None,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array | None,
+    bias_hh: Array | None,
+    ctx: Context,
+) -> tuple[Array, Array, Array | None] | None: ...
 def rnn_backward(
     kind: int,
     reverse: bool,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastconv import layers
 from fastconv.layers import GRU, LSTM, RNN, GRUCell, LastStep, Linear, LSTMCell, LSTMState, Outputs, RNNCell
 
 
@@ -39,6 +40,36 @@ def test_a_sequence_is_an_unrolled_cell(kinds, rng):
         unrolled = dict(cell.parameters())[name.removesuffix("_l0")]
         np.testing.assert_allclose(parameter.grad, unrolled.grad, atol=1e-5)
         assert np.abs(parameter.grad).max() > 1e-2
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_a_step_on_usual_arrays_is_that_on_any(rng, kind, bias):
+    """Usual arrays take a shorter way to the kernels: same bits, own arrays."""
+    cell, x = getattr(layers, kind)(5, 19, bias=bias, rng=0), normal(rng, 3, 5)
+    unusual = np.asfortranarray(x)
+    state, other = None, None
+    for _ in range(3):
+        (y, state), (y_other, other) = cell(x, state), cell(unusual, other)
+        parts, others = (state, other) if kind == "LSTMCell" else ((state,), (other,))
+        assert type(state) is type(other)
+        for a, b in zip((y, *parts), (y_other, *others), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert not np.shares_memory(y, parts[0]) and np.array_equal(y, parts[0])
+    partial = layers.LSTMState(None, parts[-1]) if kind == "LSTMCell" else None
+    np.testing.assert_array_equal(cell(x, partial)[0], cell(unusual, partial)[0])
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_a_wrong_step_is_refused(rng, kind):
+    cell = getattr(layers, kind)(5, 7)
+    with pytest.raises(ValueError, match=rf"^{kind}: x has shape \(3, 4\)"):
+        cell(normal(rng, 3, 4))
+    with pytest.raises(TypeError, match=f"^{kind}: x"):
+        cell(normal(rng, 3, 5).astype(float))
+    wrong = normal(rng, 2, 7)
+    with pytest.raises(ValueError, match=rf"^{kind}: state has shape \(2, 7\): must be \(3, 7\)"):
+        cell(normal(rng, 3, 5), layers.LSTMState(wrong, None) if kind == "LSTMCell" else wrong)
 
 
 def test_last_step_and_outputs(rng):

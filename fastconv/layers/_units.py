@@ -4,12 +4,15 @@ import math
 from collections import namedtuple
 
 from fastconv import initializers, ops
-from fastconv._native import is_plain_of
+from fastconv._native import RNN_KINDS, is_plain_of, rnn_step
 from fastconv.layers.base import Layer, Parameter
 from fastconv.ops._arrays import array, integer, number, of_shape
+from fastconv.runtime import context
 
 LSTMState = namedtuple("LSTMState", ["h", "c"])
 LSTMState.__doc__ = "State of an LSTM, or the gradient of one: h and c, each (num_layers * directions, N, H)."
+
+_REPORTED = hasattr(ops.lstm, "__wrapped__")  # FASTCONV_VERBOSE: every op is to print a line
 
 # One layer in one direction, by kind of unit. State is a tuple of (N, H) arrays, or of None for zeros; weights are
 # arrays by the names that the op has for them; scan is a dict of reverse and lengths, where these are not the default:
@@ -31,6 +34,10 @@ def _without_biases(weights):
 class RNNUnit:
     gates = 1
     state_size = 1
+
+    @property
+    def kind(self):
+        return f"rnn_{self.nonlinearity}"
 
     def __init__(self, *arguments, nonlinearity="tanh", clip=None, **named):
         if nonlinearity not in ("tanh", "relu"):
@@ -59,6 +66,7 @@ class RNNUnit:
 class LSTMUnit:
     gates = 4
     state_size = 2
+    kind = "lstm"
 
     def __init__(self, *arguments, proj_size=0, peepholes=False, clip=None, **named):
         self.proj_size = integer(type(self).__name__, "proj_size", proj_size, 0)
@@ -88,6 +96,7 @@ class LSTMUnit:
 class GRUUnit:
     gates = 3
     state_size = 1
+    kind = "gru"
 
     def __init__(self, *arguments, reset_after=True, clip=None, **named):
         self.reset_after, self.clip = bool(reset_after), _clip(type(self).__name__, clip)
@@ -112,7 +121,7 @@ class GRUUnit:
 class Recurrent(Layer):
     """What sequences and cells share: parameters by suffix, and states."""
 
-    proj_size, peepholes = 0, False  # those of the LSTM have them of their own
+    proj_size, peepholes, reset_after = 0, False, True  # some units have them of their own
 
     @property
     def output_size(self):
@@ -158,6 +167,24 @@ class Recurrent(Layer):
             raise TypeError(f"{function}: {name} is {type(state).__name__}: must be LSTMState(h, c) or None")
         self._check_part(name, parts[0], (*leading, self.proj_size or self.hidden_size))
         return parts
+
+    def quick_step(self, x, state):
+        """(y, state) after one step of a cell without options on usual arrays; None for others and for wrong ones."""
+        lstm = self.state_size == 2
+        if _REPORTED or self.clip is not None or self.proj_size or self.peepholes or not self.reset_after:
+            return None
+        if state is None or not lstm:
+            h, c = state, None
+        elif type(state) is LSTMState:
+            h, c = state
+        else:
+            return None
+        biases = (self.bias_ih.value, self.bias_hh.value) if self.bias else (None, None)
+        step = rnn_step(RNN_KINDS[self.kind], x, h, c, self.weight_ih.value, self.weight_hh.value, *biases, context())
+        if step is None:
+            return None
+        y, h, c = step
+        return y, LSTMState(h, c) if lstm else h
 
     def _check_part(self, name, part, shape):
         if part is not None and not is_plain_of(part, shape):

@@ -195,6 +195,9 @@ class _Cell(Recurrent):
 
     def __call__(self, x, state=None):
         """(y, state) of x (N, I), y (N, H) being h; keeps nothing."""
+        step = self.quick_step(x, state)
+        if step is not None:
+            return step
         x, parts = self._prepare(x, state)
         y, ends = self.run(x, parts, _values(self.weights("")), {})
         return y[0], self.pack(ends)

@@ -60,6 +60,57 @@ def rnn_forward(int kind, bint reverse, const int64_t[::1] lengths, x, h, c, wei
                        reserve_, space, &ctx.c)
 
 
+cdef inline bint fits(object value, int ndim, int64_t rows, int64_t columns) noexcept:
+    """Whether kernels take an array as it is, of this shape; None fits."""
+    if value is None:
+        return True
+    return (is_plain(value, ndim) and cnp.PyArray_DIMS(value)[0] == rows
+            and (ndim == 1 or cnp.PyArray_DIMS(value)[1] == columns))
+
+
+cdef inline const float *floats_or_null(object value) noexcept:
+    if value is None:
+        return NULL
+    return <const float *>cnp.PyArray_DATA(value)
+
+
+def rnn_step(int kind, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, Context ctx not None):
+    """(y, h, c) after one step from x (N, I): y is h, c None but for the LSTM. None where an operand is unusual or does not
+    fit, for another function to say what is wrong."""
+    cdef fc_rnn rnn
+    cdef cnp.npy_intp shape[2]
+    if not (is_plain(x, 2) and is_plain(weight_ih, 2) and is_plain(weight_hh, 2)):
+        return None
+    rnn.kind, rnn.steps, rnn.reverse, rnn.lengths = <fc_rnn_kind>kind, 1, False, NULL
+    rnn.batch, rnn.input = cnp.PyArray_DIMS(x)[0], cnp.PyArray_DIMS(x)[1]
+    rnn.hidden = cnp.PyArray_DIMS(weight_hh)[1]
+    cdef int64_t rows = fc_rnn_gates(rnn.kind) * rnn.hidden
+    if (rnn.hidden < 1 or not fits(weight_hh, 2, rows, rnn.hidden) or not fits(weight_ih, 2, rows, rnn.input)
+            or not fits(bias_ih, 1, rows, 0) or not fits(bias_hh, 1, rows, 0)
+            or not fits(h, 2, rnn.batch, rnn.hidden) or not fits(c, 2, rnn.batch, rnn.hidden)):
+        return None
+    shape[0], shape[1] = rnn.batch, rnn.hidden
+    cdef cnp.ndarray y = fresh(2, shape, C_ORDER), h_last = fresh(2, shape, C_ORDER)
+    cdef object c_last = fresh(2, shape, C_ORDER) if rnn.kind == FC_LSTM else None
+    cdef const float *x_ = floats_or_null(x)
+    cdef const float *h_ = floats_or_null(h)
+    cdef const float *c_ = floats_or_null(c)
+    cdef const float *weight_ih_ = floats_or_null(weight_ih)
+    cdef const float *weight_hh_ = floats_or_null(weight_hh)
+    cdef const float *bias_ih_ = floats_or_null(bias_ih)
+    cdef const float *bias_hh_ = floats_or_null(bias_hh)
+    cdef float *y_ = <float *>cnp.PyArray_DATA(y)
+    cdef float *h_last_ = <float *>cnp.PyArray_DATA(h_last)
+    cdef float *c_last_ = NULL
+    if c_last is not None:
+        c_last_ = <float *>cnp.PyArray_DATA(c_last)
+    cdef void *space = lend(fc_rnn_workspace_bytes(&rnn, False, &ctx.c))
+    with nogil:
+        fc_rnn_forward(&rnn, x_, h_, c_, weight_ih_, weight_hh_, bias_ih_, bias_hh_, y_, rnn.hidden, h_last_, c_last_,
+                       NULL, space, &ctx.c)
+    return y, h_last, c_last
+
+
 def rnn_backward(int kind, bint reverse, const int64_t[::1] lengths, dy, dh_last, dc_last, x, h, c, y, weight_ih,
                  weight_hh, reserve, dx, dh, dc, dweight_ih, dweight_hh, dbias_ih, dbias_hh, Context ctx not None):
     """The gradients of everything that goes into rnn_forward. dy, dh_last, dc_last None: zeros."""
