@@ -6,7 +6,9 @@
 #include "gemm.h"
 
 /* Sums of one thread; columns are shared out in whole cache lines; what of b is read again stays in L2. */
-enum { SUMS = 4096, COLUMNS = 64, AGAIN_BYTES = 512 * 1024 };
+enum { SUMS = 4096, COLUMNS = 64, AGAIN_BYTES = 512 * 1024, LINE = FC_ALIGNMENT / (int)sizeof(float) };
+/* Sums lie in their cache lines as the columns of b do in theirs: a line more for each row. */
+enum { ROOM = SUMS + FC_FEW_ROWS * LINE };
 
 typedef struct few_rows_task {
     const fc_gemm *gemm;
@@ -40,7 +42,7 @@ static int64_t copy_floats(const fc_gemm *g, const fc_context *ctx) {
 }
 
 static int64_t thread_bytes(const fc_gemm *g, const fc_context *ctx) {
-    return fc_round_up((SUMS + copy_floats(g, ctx)) * (int64_t)sizeof(float), FC_ALIGNMENT);
+    return fc_round_up((ROOM + copy_floats(g, ctx)) * (int64_t)sizeof(float), FC_ALIGNMENT);
 }
 
 int64_t gemm_few_rows_bytes(const fc_gemm *g, int threads, const fc_context *ctx) {
@@ -49,7 +51,7 @@ int64_t gemm_few_rows_bytes(const fc_gemm *g, int threads, const fc_context *ctx
 
 /* The block of columns [n, n + columns) and depths [k, k + depth). */
 typedef struct few_rows_block {
-    int64_t n, columns, k, depth, step; /* step: from a row of sums to the next */
+    int64_t n, columns, k, depth, head, step; /* step: from a row of sums to the next; head: columns to a cache line of b */
 } few_rows_block;
 
 /* The sums of rows [m, m + rows). */
@@ -61,7 +63,7 @@ static void sum_block(const few_rows_task *t, const few_rows_block *s, int64_t m
     if (!g->transpose_b) {
         memset(sums, 0, (size_t)(rows * s->step) * sizeof(float));
         kernels->add_products((int)rows, s->depth, x, x_row, x_step, t->o->b + s->k * g->b_stride + s->n, g->b_stride,
-                              s->columns, sums, s->step);
+                              s->columns, s->head, sums, s->step);
         return;
     }
     if (g->transpose_a) {
@@ -77,23 +79,23 @@ static void run_block(const few_rows_task *t, const few_rows_block *s, float *su
     const fc_gemm *g = t->gemm;
     const fc_tile tile = gemm_epilogue(g, t->o->bias, s->k, s->depth, s->n);
     const int64_t groups = group_count(g, t->ctx);
+    float *first = sums + (LINE - s->head) % LINE;
     for (int64_t group = 0; group < groups; group++) {
         int64_t m, end;
         fc_split(g->m, groups, group, &m, &end);
-        sum_block(t, s, m, end - m, sums, sums + SUMS);
+        sum_block(t, s, m, end - m, first, sums + ROOM);
         for (int64_t i = 0; i < end - m; i++)
-            t->ctx->kernels->finish_row(&tile, s->columns, sums + i * s->step, t->o->c + (m + i) * g->c_stride + s->n);
+            t->ctx->kernels->finish_row(&tile, s->columns, first + i * s->step, t->o->c + (m + i) * g->c_stride + s->n);
     }
 }
 
 static void run_columns(void *arg, int64_t begin, int64_t end, int thread) {
     const few_rows_task *t = arg;
     const fc_gemm *g = t->gemm;
-    const int64_t head = gemm_head_columns(g, t->o->b), before = head ? COLUMNS - head : 0; /* the first item is shorter */
-    const int64_t block = few_rows_depth(g, t->ctx), last = fc_min(end * COLUMNS - before, g->n);
-    few_rows_block s = {.step = chunk_columns(g, t->ctx)};
-    for (s.n = fc_max(0, begin * COLUMNS - before); s.n < last; s.n += s.columns) {
-        s.columns = fc_min(s.n == 0 && head ? head : s.step, last - s.n);
+    const int64_t block = few_rows_depth(g, t->ctx), last = fc_min(end * COLUMNS, g->n), most = chunk_columns(g, t->ctx);
+    few_rows_block s = {.head = gemm_head_columns(g, t->o->b), .step = most + LINE};
+    for (s.n = begin * COLUMNS; s.n < last; s.n += s.columns) {
+        s.columns = fc_min(most, last - s.n);
         for (s.k = 0; s.k == 0 || s.k < g->k; s.k += block) {
             s.depth = fc_min(block, g->k - s.k);
             run_block(t, &s, (float *)(t->workspace + thread * thread_bytes(g, t->ctx)));
@@ -103,6 +105,5 @@ static void run_columns(void *arg, int64_t begin, int64_t end, int thread) {
 
 void gemm_few_rows(const fc_gemm *g, const gemm_operands *o, void *workspace, int threads, const fc_context *ctx) {
     few_rows_task t = {g, o, ctx, workspace};
-    const int64_t head = gemm_head_columns(g, o->b), before = head ? COLUMNS - head : 0;
-    fc_parallel(fc_ceil_div(g->n + before, COLUMNS), threads, run_columns, &t);
+    fc_parallel(fc_ceil_div(g->n, COLUMNS), threads, run_columns, &t);
 }
