@@ -108,11 +108,12 @@ static int64_t pack_in_tile(const panels_task *t, const panel_rows *rows, fc_til
     return first;
 }
 
-/* The columns of a first panel that ends where a cache line of b does, 0 if it is as wide as the others. Arrays of NumPy
- * begin 16 bytes past a line: vectors across two lines cost a tile of few rows 10 %, and a short panel more half a tile. */
-static int64_t first_columns(const fc_gemm *g, const float *b, int64_t width) {
+/* By how much a first panel that ends where a cache line of b does is narrower than the others. Arrays of NumPy begin
+ * 16 bytes past a line: vectors across two lines cost a tile of few rows 10 %, and a short panel more half a tile. */
+static int64_t missing_columns(const fc_gemm *g, const float *b, int64_t width) {
     enum { ROWS = 24, COLUMNS = 256 };
-    return g->m > ROWS || g->n < COLUMNS ? 0 : gemm_head_columns(g, b) % width;
+    const int64_t head = g->m > ROWS || g->n < COLUMNS ? 0 : gemm_head_columns(g, b) % width;
+    return head ? width - head : 0;
 }
 
 /* All rows times the panels [begin, end), block of k by block of k. */
@@ -122,13 +123,12 @@ static void run_private(void *arg, int64_t begin, int64_t end, int thread) {
     const int64_t width = t->ctx->kernels->tile_columns, block = gemm_block_depth(g, t->ctx);
     float *panel = t->panels + thread * panel_floats(g, t->ctx), *copy = t->strips + thread * strip_floats(g, t->ctx);
     panel_rows rows;
-    const int64_t head = first_columns(g, t->o->b, width);
+    const int64_t missing = missing_columns(g, t->o->b, width);
     for (int64_t k = 0; k == 0 || k < g->k; k += block) {
         const int64_t depth = fc_min(block, g->k - k);
         point_at_rows(t, k, depth, 0, g->m, copy, &rows);
         for (int64_t i = begin; i < end; i++) {
-            const int64_t n = head && i ? (i - 1) * width + head : i * width;
-            const int64_t columns = fc_min(head && !i ? head : width, g->n - n);
+            const int64_t n = fc_max(0, i * width - missing), columns = fc_min((i + 1) * width - missing, g->n) - n;
             const fc_tile tile = gemm_epilogue(g, t->o->bias, k, depth, n);
             int64_t first = 0;
             if (!g->transpose_a && !g->transpose_b)
@@ -193,9 +193,9 @@ void gemm_panels(const fc_gemm *g, const gemm_operands *o, void *workspace, int 
     panels_task t = {.gemm = g, .ctx = ctx, .o = o};
     t.panels = fc_take(&arena, packed_bytes(g, threads, ctx));
     t.strips = (float *)arena.next;
-    const int64_t head = first_columns(g, o->b, ctx->kernels->tile_columns);
+    const int64_t width = ctx->kernels->tile_columns;
     if (uses_private_panels(g))
-        fc_parallel(fc_ceil_div(g->n - head, ctx->kernels->tile_columns) + (head > 0), threads, run_private, &t);
+        fc_parallel(fc_ceil_div(g->n + missing_columns(g, o->b, width), width), threads, run_private, &t);
     else
         run_blocks(&t, threads);
 }

@@ -27,6 +27,14 @@ static inline bool fc_rnn_has_step(const fc_rnn *rnn, int64_t row, int64_t step)
     return !rnn->lengths || (fc_rnn_first_step(rnn, row) <= step && step <= fc_rnn_last_step(rnn, row));
 }
 
+/* Those of the rows [row, row_end) whose sequences have this step; returns how many. */
+static inline int64_t fc_rnn_rows_with_step(const fc_rnn *rnn, int64_t step, int64_t row, int64_t row_end, int64_t *rows) {
+    int64_t count = 0;
+    for (; row < row_end; row++)
+        if (fc_rnn_has_step(rnn, row, step)) rows[count++] = row;
+    return count;
+}
+
 /* Steps are counted in the order of the recurrence, times as the arrays lie in memory. */
 static inline int64_t fc_rnn_time(const fc_rnn *rnn, int64_t step) {
     return rnn->reverse ? rnn->steps - 1 - step : step;

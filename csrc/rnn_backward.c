@@ -27,14 +27,6 @@ static const float *time_row(const backward_task *t, fc_rnn_rows rows, int64_t t
     return rows.first + (time * t->rnn->batch + row) * rows.stride;
 }
 
-/* Rows of which the sequence has this step. */
-static int64_t rows_with_step(const fc_rnn *rnn, int64_t step, int64_t row, int64_t row_end, int64_t *rows) {
-    int64_t count = 0;
-    for (; row < row_end; row++)
-        if (fc_rnn_has_step(rnn, row, step)) rows[count++] = row;
-    return count;
-}
-
 /* The gates' gradients of one row and some units, and what reaches the state before without a product. */
 static void backward_row(const backward_task *t, int64_t step, int64_t row, int64_t unit, int64_t units) {
     const fc_rnn *rnn = t->rnn;
@@ -92,7 +84,7 @@ static void backward_step(void *arg, int64_t index, int64_t row, int64_t row_end
     const float *dgates[FC_RNN_STRIP_ROWS];
     float *dh[FC_RNN_STRIP_ROWS];
     int64_t at[FC_RNN_STRIP_ROWS];
-    const int64_t rows = index == 0 ? 0 : rows_with_step(rnn, step + 1, row, row_end, at);
+    const int64_t rows = index == 0 ? 0 : fc_rnn_rows_with_step(rnn, step + 1, row, row_end, at);
     for (int64_t i = 0; i < rows; i++) {
         dh[i] = t->dh + at[i] * hidden;
         dgates[i] = dgates_row(t, fc_rnn_time(rnn, step + 1), at[i]);

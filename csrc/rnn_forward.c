@@ -42,15 +42,11 @@ static void lstm_row(const forward_task *t, int64_t step, int64_t row, int64_t u
     t->ctx->kernels->lstm_forward_row(units, hidden, gates + unit, c_prev + unit, c + unit, h + unit);
 }
 
-/* The rows of [row, row_end) whose sequences have this step; the others' outputs are 0. */
-static int64_t rows_with_step(const forward_task *t, int64_t step, int64_t row, int64_t row_end, int64_t unit,
-                              int64_t unit_end, int64_t *rows) {
-    int64_t count = 0;
-    for (; row < row_end; row++) {
-        if (fc_rnn_has_step(t->rnn, row, step)) rows[count++] = row;
-        else memset(y_row(t, fc_rnn_time(t->rnn, step), row) + unit, 0, (size_t)(unit_end - unit) * sizeof(float));
-    }
-    return count;
+/* The outputs of sequences that have ended (or not begun) at this step. */
+static void clear_others(const forward_task *t, int64_t step, int64_t row, int64_t row_end, int64_t unit, int64_t unit_end) {
+    for (; row < row_end; row++)
+        if (!fc_rnn_has_step(t->rnn, row, step))
+            memset(y_row(t, fc_rnn_time(t->rnn, step), row) + unit, 0, (size_t)(unit_end - unit) * sizeof(float));
 }
 
 /* Packing weight_hh costs as much as two or three steps of a sequence. For fewer it is read in place: a step of 128 units takes
@@ -108,8 +104,8 @@ static void forward_step(void *arg, int64_t index, int64_t row, int64_t row_end,
     const float *h[FC_RNN_STRIP_ROWS];
     float *gates[FC_RNN_STRIP_ROWS];
     int64_t at[FC_RNN_STRIP_ROWS];
-    const int64_t rows =
-        rows_with_step(t, step, row, row_end, block * columns, fc_min(block_end * columns, hidden), at);
+    const int64_t rows = fc_rnn_rows_with_step(rnn, step, row, row_end, at);
+    if (rows < row_end - row) clear_others(t, step, row, row_end, block * columns, fc_min(block_end * columns, hidden));
     if (rows == 0) return;
     for (int64_t i = 0; i < rows; i++) {
         const bool first = step == fc_rnn_first_step(rnn, at[i]);
